@@ -1,0 +1,13 @@
+//! Image references and digests, as the container runtimes read them.
+//!
+//! This room knows texts only: which registry, repository, tag and digest an image string names. What stands for
+//! it elsewhere is [`crate::table`]'s matter, whether it exists is [`crate::registry`]'s.
+//!
+//! Invariant: a value of [`Reference`] or [`Digest`] is valid, and printing it gives a text that parses to an equal
+//! value.
+
+mod digest;
+mod reference;
+
+pub use digest::{Algorithm, Digest, ParseDigestError};
+pub use reference::{DEFAULT_REGISTRY, ParseReferenceError, Reference, is_registry, is_tag};

@@ -1,0 +1,7 @@
+//! Portolan: a mutating admission webhook that brings every container image into the registry that the cluster can
+//! reach, and the library behind its command.
+//!
+//! The rooms are mapped in `docs/architecture.md`. The pure ones compile without a runtime
+//! (`--no-default-features`); the others stand behind the feature `service`.
+
+pub mod image;

@@ -1,0 +1,2 @@
+//! Portolan's command.
+fn main() {}

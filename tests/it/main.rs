@@ -1,0 +1,1 @@
+//! Integration tests: adapters against fake servers on loopback, the service through its router, and real sockets.
