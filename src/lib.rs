@@ -5,3 +5,5 @@
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
 pub mod image;
+pub mod rewrite;
+pub mod table;
