@@ -5,5 +5,6 @@
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
 pub mod image;
+pub mod review;
 pub mod rewrite;
 pub mod table;

@@ -271,7 +271,8 @@ impl<'a> Parts<'a> {
         if let Some(digest) = digest {
             Digest::check(digest).map_err(ParseReferenceError::BadDigest)?;
         }
-        let official = registry.is_none_or(|registry| registry == DEFAULT_REGISTRY) && !repository.contains('/');
+        let official =
+            registry.is_none_or(|registry| registry == DEFAULT_REGISTRY) && !repository.contains('/');
         if repository.len() + if official { 8 } else { 0 } > MAX_NAME {
             return Err(ParseReferenceError::TooLong);
         }

@@ -32,11 +32,9 @@ fn an_upper_case_first_segment_is_a_registry_not_a_path_in_the_default_one() {
 
 #[test]
 fn an_ipv6_host_in_brackets_is_a_registry() {
-    for (written, registry) in [
-        ("[2001:db8::1]:5000/repo:tag", "[2001:db8::1]:5000"),
-        ("[::1]/x", "[::1]"),
-        ("[:]/x", "[:]"),
-    ] {
+    for (written, registry) in
+        [("[2001:db8::1]:5000/repo:tag", "[2001:db8::1]:5000"), ("[::1]/x", "[::1]"), ("[:]/x", "[:]")]
+    {
         assert_eq!(Reference::parse(written).unwrap().registry(), registry);
     }
 }
