@@ -5,5 +5,7 @@
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
 pub mod image;
+#[cfg(feature = "service")]
+pub mod metrics;
 pub mod rewrite;
 pub mod table;

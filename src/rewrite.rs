@@ -3,5 +3,7 @@
 //! This room is pure: the registry's answers come in as values. Nothing else spells a reason or builds a patch.
 
 mod decision;
+mod mode;
 
 pub use decision::{Decision, Outcome, Reason, ResolvedFrom};
+pub use mode::Mode;
