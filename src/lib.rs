@@ -4,6 +4,8 @@
 //! The rooms are mapped in `docs/architecture.md`. The pure ones compile without a runtime
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
+#[cfg(feature = "service")]
+pub mod audit;
 pub mod image;
 #[cfg(feature = "service")]
 pub mod metrics;

@@ -140,7 +140,11 @@ impl Metrics {
 
     /// Counts one admission.
     pub fn admission(&self, mode: Mode, verdict: Verdict, elapsed: Duration) {
-        count(self.admissions.get(mode as usize).and_then(|row| row.get(verdict as usize)));
+        count(
+            self.admissions
+                .get(mode as usize)
+                .and_then(|row| row.get(verdict as usize)),
+        );
         self.admission_seconds.observe(elapsed.as_secs_f64());
     }
 
@@ -178,13 +182,20 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("portolan");
-        registry.register("build", "The version that runs", Info::new([("version", VERSION)]));
+        registry.register(
+            "build",
+            "The version that runs",
+            Info::new([("version", VERSION)]),
+        );
         registry.register_collector(Box::new(Series {
             name: "admissions",
             help: "Admission requests answered",
-            rows: pairs(("mode", Mode::ALL.map(Mode::word)), ("result", Verdict::ALL.map(Verdict::word)))
-                .zip(self.admissions.iter().flatten().cloned())
-                .collect(),
+            rows: pairs(
+                ("mode", Mode::ALL.map(Mode::word)),
+                ("result", Verdict::ALL.map(Verdict::word)),
+            )
+            .zip(self.admissions.iter().flatten().cloned())
+            .collect(),
         }));
         registry.register(
             "admission_seconds",
@@ -194,39 +205,58 @@ impl Metrics {
         registry.register_collector(Box::new(Series {
             name: "images",
             help: "Images decided",
-            rows: pairs(("outcome", Outcome::WORDS), ("reason", Reason::ALL.map(Reason::word)))
-                .zip(self.images.iter().flatten().cloned())
-                // A word of `explain` alone.
-                .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
-                .collect(),
+            rows: pairs(
+                ("outcome", Outcome::WORDS),
+                ("reason", Reason::ALL.map(Reason::word)),
+            )
+            .zip(self.images.iter().flatten().cloned())
+            // A word of `explain` alone.
+            .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
+            .collect(),
         }));
-        registry.register_collector(series(
+        registry.register_collector(Box::new(series(
             "resolved",
             "Digests had, by where they were known from",
             ("from", ResolvedFrom::ALL.map(ResolvedFrom::word)),
             &self.resolved,
-        ));
-        registry.register_collector(series(
+        )));
+        registry.register_collector(Box::new(series(
             "registry_requests",
             "Requests to registries",
             ("result", RegistryResult::ALL.map(RegistryResult::word)),
             &self.registry_requests,
-        ));
+        )));
         registry.register(
             "registry_left_alone",
             "Registries left alone for a while because they did not answer",
             self.registries_left_alone.clone(),
         );
-        registry.register("cache_entries", "Answers of registries remembered", self.cache_entries.clone());
-        registry.register("table_rules", "Rules of the table in force", self.table_rules.clone());
+        registry.register(
+            "cache_entries",
+            "Answers of registries remembered",
+            self.cache_entries.clone(),
+        );
+        registry.register(
+            "table_rules",
+            "Rules of the table in force",
+            self.table_rules.clone(),
+        );
         registry.register("table_errors", "Tables refused", self.table_errors.clone());
         registry.register(
             "table_last_success_timestamp_seconds",
             "When a table was last taken into force",
             self.table_last_success.clone(),
         );
-        registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
-        registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
+        registry.register(
+            "audit_dropped",
+            "Audit records lost to a full queue",
+            self.audit_dropped.clone(),
+        );
+        registry.register(
+            "audit_errors",
+            "Errors when writing the audit log",
+            self.audit_errors.clone(),
+        );
         registry.register(
             "certificate_expiry_timestamp_seconds",
             "When the serving certificate ends",
@@ -237,13 +267,17 @@ impl Metrics {
             "Changed certificate files that could not be used",
             self.certificate_errors.clone(),
         );
-        registry.register_collector(series(
+        registry.register_collector(Box::new(series(
             "tls_handshake_errors",
             "TLS handshakes that failed",
             ("cause", HandshakeError::ALL.map(HandshakeError::word)),
             &self.handshake_errors,
-        ));
-        registry.register("connections", "Open connections to the webhook", self.connections.clone());
+        )));
+        registry.register(
+            "connections",
+            "Open connections to the webhook",
+            self.connections.clone(),
+        );
         registry.register(
             "internal_errors",
             "Failures of Portolan itself that let a Pod through",
@@ -343,9 +377,13 @@ fn series<const N: usize>(
     help: &'static str,
     (label, words): (&'static str, [&'static str; N]),
     counters: &[Counter; N],
-) -> Box<Series<1>> {
-    let rows = words.into_iter().map(|word| [(label, word)]).zip(counters.iter().cloned()).collect();
-    Box::new(Series { name, help, rows })
+) -> Series<1> {
+    let rows = words
+        .into_iter()
+        .map(|word| [(label, word)])
+        .zip(counters.iter().cloned())
+        .collect();
+    Series { name, help, rows }
 }
 
 /// Every pair of the words of two labels, the second changing fastest.
@@ -353,7 +391,9 @@ fn pairs<const N: usize, const M: usize>(
     (first, words): (&'static str, [&'static str; N]),
     (second, others): (&'static str, [&'static str; M]),
 ) -> impl Iterator<Item = [Label; 2]> {
-    words.into_iter().flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
+    words
+        .into_iter()
+        .flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
 }
 
 fn count(counter: Option<&Counter>) {
@@ -369,8 +409,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// From what a warm admission takes to the longest deadline that an API server can give (30 s).
-const ADMISSION_SECONDS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+const ADMISSION_SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
 
 #[cfg(test)]
 mod tests {
@@ -387,7 +428,10 @@ mod tests {
     #[test]
     fn every_outcome_and_reason_counts_under_its_own_words() {
         for word in Outcome::WORDS {
-            for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Offline) {
+            for reason in Reason::ALL
+                .into_iter()
+                .filter(|reason| *reason != Reason::Offline)
+            {
                 let metrics = Metrics::new();
                 metrics.image(&outcome(word), reason);
                 let line = format!(
@@ -396,7 +440,9 @@ mod tests {
                 );
                 let text = metrics.encode();
                 assert!(text.contains(&line), "{line} not in\n{text}");
-                let counted = text.lines().filter(|line| line.starts_with("portolan_images_total"));
+                let counted = text
+                    .lines()
+                    .filter(|line| line.starts_with("portolan_images_total"));
                 assert_eq!(counted.filter(|line| line.ends_with(" 1")).count(), 1);
             }
         }
@@ -408,17 +454,24 @@ mod tests {
         let mut expected = Vec::new();
         for (times, from) in (1u32..).zip(ResolvedFrom::ALL) {
             (0..times).for_each(|_| metrics.resolved(from));
-            expected.push(format!("portolan_resolved_total{{from=\"{}\"}} {times}", from.word()));
+            expected.push(format!(
+                "portolan_resolved_total{{from=\"{}\"}} {times}",
+                from.word()
+            ));
         }
         for (times, result) in (1u32..).zip(RegistryResult::ALL) {
             (0..times).for_each(|_| metrics.registry_request(result));
-            expected
-                .push(format!("portolan_registry_requests_total{{result=\"{}\"}} {times}", result.word()));
+            expected.push(format!(
+                "portolan_registry_requests_total{{result=\"{}\"}} {times}",
+                result.word()
+            ));
         }
         for (times, cause) in (1u32..).zip(HandshakeError::ALL) {
             (0..times).for_each(|_| metrics.handshake_error(cause));
-            expected
-                .push(format!("portolan_tls_handshake_errors_total{{cause=\"{}\"}} {times}", cause.word()));
+            expected.push(format!(
+                "portolan_tls_handshake_errors_total{{cause=\"{}\"}} {times}",
+                cause.word()
+            ));
         }
         let mut times = 0;
         for mode in Mode::ALL {
@@ -446,7 +499,11 @@ mod tests {
         metrics.connections.inc();
         let text = metrics.encode();
         for line in [
-            concat!("portolan_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "portolan_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "portolan_audit_dropped_total 0",
             "portolan_audit_errors_total 0",
             "portolan_cache_entries 0",

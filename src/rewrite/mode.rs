@@ -1,11 +1,12 @@
 //! Whether decisions are carried out.
 
 /// Whether what was decided about a Pod is done to it, or only logged and said.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Mode {
     /// Decided, logged and warned about; nothing is patched or denied.
     Audit,
     /// Patched or denied.
+    #[default]
     Enforce,
 }
 
