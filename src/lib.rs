@@ -4,7 +4,11 @@
 //! The rooms are mapped in `docs/architecture.md`. The pure ones compile without a runtime
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
+#[cfg(feature = "service")]
+pub mod audit;
 pub mod image;
+#[cfg(feature = "service")]
+pub mod metrics;
 pub mod review;
 pub mod rewrite;
 pub mod table;
