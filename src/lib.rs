@@ -4,6 +4,8 @@
 //! The rooms are mapped in `docs/architecture.md`. The pure ones compile without a runtime
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
+#[cfg(feature = "service")]
+pub mod cluster;
 pub mod image;
 pub mod rewrite;
 pub mod table;
