@@ -5,3 +5,4 @@
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
 pub mod image;
+pub mod table;
