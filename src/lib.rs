@@ -5,3 +5,5 @@
 //! (`--no-default-features`); the others stand behind the feature `service`.
 
 pub mod image;
+#[cfg(feature = "service")]
+pub mod registry;
