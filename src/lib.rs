@@ -11,3 +11,5 @@ pub mod image;
 pub mod metrics;
 pub mod rewrite;
 pub mod table;
+#[cfg(feature = "service")]
+pub mod tls;
