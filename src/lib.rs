@@ -10,6 +10,8 @@ pub mod image;
 #[cfg(feature = "service")]
 pub mod metrics;
 pub mod rewrite;
+#[cfg(feature = "service")]
+pub mod server;
 pub mod table;
 #[cfg(feature = "service")]
 pub mod tls;

@@ -225,16 +225,14 @@ fn params(
     Ok(params)
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long an authority lives.
-const AUTHORITY_LIFE: Duration = Duration::from_secs(2 * 365 * DAY.as_secs());
+const AUTHORITY_LIFE: Duration = Duration::from_hours(2 * 365 * 24);
 
 /// How long a server's certificate lives.
-const LEAF_LIFE: Duration = Duration::from_secs(90 * DAY.as_secs());
+const LEAF_LIFE: Duration = Duration::from_hours(90 * 24);
 
 /// By how much a client's clock may be behind ours.
-const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
+const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests;

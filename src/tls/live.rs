@@ -276,10 +276,10 @@ fn wall_clock() -> SystemTime {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a certificate of our own is looked at; it is renewed a month before its end.
-const JUDGE_EVERY: Duration = Duration::from_secs(5 * 60);
+const JUDGE_EVERY: Duration = Duration::from_mins(5);
 
 /// How often the end of a certificate is complained about.
-const SAY_EVERY: Duration = Duration::from_secs(60 * 60);
+const SAY_EVERY: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests;

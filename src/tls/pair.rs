@@ -153,7 +153,7 @@ impl fmt::Debug for Pair {
             .field("serial", &self.serial)
             .field("ends", &self.ends)
             .field("key", &"<redacted>")
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

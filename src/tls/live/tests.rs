@@ -5,7 +5,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 fn issued() -> Issued {
     Authority::new(now())
@@ -15,7 +15,7 @@ fn issued() -> Issued {
 }
 
 struct Folder {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     metrics: Arc<Metrics>,
     live: Arc<LivePair>,
     follow: FollowFiles,
@@ -23,13 +23,13 @@ struct Folder {
 
 impl Folder {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        issued().write_files(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        issued().write_files(directory.path()).unwrap();
         let (live, metrics) = (Arc::new(LivePair::default()), Arc::new(Metrics::new()));
-        let files = PairFiles::in_directory(folder.path());
+        let files = PairFiles::in_directory(directory.path());
         let follow = FollowFiles::start(files, Arc::clone(&live), Arc::clone(&metrics)).unwrap();
         Self {
-            folder,
+            directory,
             metrics,
             live,
             follow,
@@ -37,7 +37,7 @@ impl Folder {
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join(name), text).unwrap();
+        std::fs::write(self.directory.path().join(name), text).unwrap();
     }
 
     fn look(&mut self) {
@@ -99,7 +99,7 @@ fn a_bad_pair_is_complained_about_once_until_another_comes() {
         (folder.serial(), folder.metrics.certificate_errors.get()),
         (first.clone(), 2)
     );
-    std::fs::remove_file(folder.folder.path().join("tls.key")).unwrap();
+    std::fs::remove_file(folder.directory.path().join("tls.key")).unwrap();
     (0..5).for_each(|_| folder.look());
     assert_eq!(
         (folder.serial(), folder.metrics.certificate_errors.get()),
@@ -140,7 +140,7 @@ fn the_end_of_a_certificate_is_said_before_it_and_then_every_hour() {
     ] {
         let said = folder
             .follow
-            .judge(now() + DAY * days, start + Duration::from_secs(60 * minutes));
+            .judge(now() + DAY * days, start + Duration::from_mins(minutes));
         assert_eq!(said, expected, "day {days}, minute {minutes}");
     }
 }
