@@ -19,7 +19,7 @@ mod live;
 mod pair;
 
 pub use issue::{Authority, IssueError, Issued, WriteFilesError};
-pub use live::{Expiry, FollowFiles, LivePair, Renew};
+pub use live::{Expiry, FollowFiles, LivePair, Renew, wall_clock};
 pub use pair::{Pair, PairError, PairFiles, ReadPairError};
 
 /// Does the server's side of TLS handshakes.
@@ -78,6 +78,8 @@ fn cause(error: &io::Error) -> HandshakeError {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
+            // What a client says that trusts another authority of the same name.
+            | AlertDescription::DecryptError
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate,
         )) => HandshakeError::CertificateRefused,

@@ -44,6 +44,7 @@ pub struct FollowFiles {
     files: PairFiles,
     live: Arc<LivePair>,
     metrics: Arc<Metrics>,
+    interval: Duration,
     in_use: Option<Contents>,
     complaint: Complaint,
     said: Option<(Expiry, Instant)>,
@@ -113,6 +114,7 @@ impl FollowFiles {
             files,
             live,
             metrics,
+            interval: LOOK_EVERY,
             in_use: None,
             complaint: Complaint::None,
             said: None,
@@ -121,9 +123,15 @@ impl FollowFiles {
         Ok(follow)
     }
 
+    /// Looks at the files this often, instead of every second.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
     /// Looks at the files every second, for ever.
     pub async fn run(mut self) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -266,9 +274,12 @@ fn seconds(moment: SystemTime) -> f64 {
         .as_secs_f64()
 }
 
-/// Certificates begin and end by the wall clock.
-#[expect(clippy::disallowed_methods, reason = "a certificate's life is judged here")]
-fn wall_clock() -> SystemTime {
+/// Now, by the clock that certificates begin and end by.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a certificate's life is stamped and judged by it"
+)]
+pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

@@ -13,7 +13,7 @@ type Calls = Arc<Mutex<Vec<(Bytes, Mode, Option<Duration>)>>>;
 
 const LIMITS: BodyLimits = BodyLimits {
     size: 100,
-    time: Duration::from_secs(60),
+    time: Duration::from_mins(1),
 };
 
 /// A webhook that notes its calls and answers with a status and a body.
