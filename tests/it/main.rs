@@ -2,3 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "tests say what is wrong by panicking"
+)]
+
+mod audit;
+mod connections;
+mod drain;
+mod support;
+mod tls;
