@@ -16,3 +16,4 @@ mod connections;
 mod drain;
 mod support;
 mod tls;
+mod manifests;
