@@ -5,6 +5,7 @@
 mod decision;
 mod exemption;
 mod fields;
+mod mode;
 mod patch;
 mod plan;
 mod sources;
@@ -12,6 +13,7 @@ mod sources;
 pub use decision::{Decision, Outcome, Reason, ResolvedFrom};
 pub use exemption::{exemption, whole_pod};
 pub use fields::{Field, List, Place, Pull, Scope, fields, same_name};
+pub use mode::Mode;
 pub use patch::{Change, Extent};
 pub use plan::{Answer, MAX_IMAGE_TEXT, Plan, Question, is_placeholder, plan};
 pub use sources::{Sources, standing};

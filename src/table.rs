@@ -1,27 +1,180 @@
-//! The mapping table: which mirror stands for a source. (A placeholder until the room is merged.)
-#![allow(missing_docs)]
+//! The mapping table: which mirrors stand for a source.
+//!
+//! A [`Table`] never changes. An edited document makes a new one, and the old one serves until it is ready; a
+//! document with problems makes none. This room does no I/O; the watches live in [`crate::cluster`].
+//!
+//! Reading takes three steps, a file each: `tree` (YAML into a tree with places), `document` (the keys that a table
+//! has, declared once) and `meaning` (references, and the rules side by side). `lookup` finds the rule for a
+//! reference.
 
+use std::sync::Arc;
+
+use crate::image::Reference;
+
+mod document;
+mod lookup;
+mod meaning;
+mod mirror;
+mod overlap;
+mod policy;
+mod problem;
+mod registry;
+mod rule;
+mod scope;
+mod source;
+mod tree;
+
+pub use lookup::{Considered, Fate, Lookup};
+pub use mirror::Mirror;
+pub use policy::{Fallback, LockMode, Pin};
+pub use problem::{Problem, Problems};
+pub use registry::RegistryEntry;
+pub use rule::Rule;
+
+use lookup::{Index, Inside};
+use scope::Seat;
+use source::Closeness;
+
+/// All rules, and how to reach the registries that they name.
+///
+/// ```
+/// use portolan::{image::Reference, table::{Lookup, Table}};
+///
+/// let text = "
+/// apiVersion: portolan.dev/v1
+/// kind: MappingTable
+/// rules:
+///   - source: docker.io
+///     mirrors: [registry.example.com/hub]
+/// ";
+/// let table = Table::parse(text)?.table;
+/// let nginx = Reference::parse("nginx:1.25")?;
+/// let Lookup::Rule(rule) = table.lookup(&nginx, Some("default")) else { panic!() };
+/// let placed = rule.place(0, &nginx, &mut String::new()).expect("it is a valid reference");
+/// assert_eq!(placed.as_str(), "registry.example.com/hub/library/nginx:1.25");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Table {
+    rules: Vec<Arc<Rule>>,
+    registries: Vec<RegistryEntry>,
+    index: Index,
+    uses_lock: bool,
+}
+
+/// A table that was read, and what is doubtful about it.
 #[derive(Debug)]
-pub struct Rule {
-    pub source: Box<str>,
-    pub mirrors: Vec<Mirror>,
-    pub namespaces: Option<Vec<Box<str>>>,
+pub struct Parsed {
+    /// The table.
+    pub table: Table,
+    /// What the document says that will probably not do what was meant, by place.
+    pub warnings: Vec<Problem>,
 }
-#[derive(Debug)]
-pub struct Mirror(pub Box<str>);
-impl Mirror {
-    pub fn as_str(&self) -> &str {
-        &self.0
+
+impl Table {
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// A YAML syntax error, alone; otherwise everything that is wrong.
+    pub fn parse(text: &str) -> Result<Parsed, Problems> {
+        meaning::read(text)
+    }
+
+    /// Finds what the table says about a reference in a namespace; without a namespace only rules for all namespaces
+    /// count.
+    ///
+    /// Allocates nothing. The number of probes depends on the reference's segments and labels and on the lengths of
+    /// namespace patterns, not on the number of rules.
+    pub fn lookup<'t>(&'t self, reference: &Reference, namespace: Option<&str>) -> Lookup<'t> {
+        self.lookup_counted(reference, namespace).0
+    }
+
+    /// [`Table::lookup`], and how many probes it took.
+    #[doc(hidden)]
+    pub fn lookup_counted<'t>(
+        &'t self,
+        reference: &Reference,
+        namespace: Option<&str>,
+    ) -> (Lookup<'t>, usize) {
+        let mut probes = 0;
+        let closest = self
+            .index
+            .closest(reference, namespace, &mut probes)
+            .map(|seat| self.rule(seat));
+        let lookup = match closest {
+            Some(rule) if rule.keep() => Lookup::Exception(rule),
+            closest => match (self.index.inside(reference, namespace, &mut probes), closest) {
+                (Inside::Of(seat), _) => Lookup::Inside {
+                    rule: self.rule(seat),
+                    mirror: seat.mirror as usize,
+                },
+                (Inside::Nobodys, _) => Lookup::InsideNoRule,
+                (Inside::No, Some(rule)) => Lookup::Rule(rule),
+                (Inside::No, None) => Lookup::NoRule,
+            },
+        };
+        (lookup, probes)
+    }
+
+    /// Every rule whose source holds `reference`, the best first, and what became of each.
+    ///
+    /// For people who ask why: it goes through all rules.
+    pub fn considered<'t>(&'t self, reference: &Reference, namespace: Option<&str>) -> Vec<Considered<'t>> {
+        let passed_by = self.index.passed_by(reference.registry(), &mut 0);
+        let inside = !matches!(self.index.inside(reference, namespace, &mut 0), Inside::No);
+        let mut holding: Vec<_> = self
+            .rules
+            .iter()
+            .filter_map(|rule| {
+                let closeness = rule.source.closeness(reference)?;
+                Some((closeness, scope::fit(rule.namespaces(), namespace), rule))
+            })
+            .collect();
+        // Stable: rules that are equal in both stay as written, and those that are not admitted come last.
+        holding.sort_by(|left, right| (right.0, right.1).cmp(&(left.0, left.1)));
+        let mut won = false;
+        let fate = |(closeness, fit, rule): (Closeness, Option<scope::Fit>, &'t Arc<Rule>)| {
+            let wildcard = matches!(closeness, Closeness::Everything | Closeness::Wildcard(..));
+            let fate = match fit {
+                _ if wildcard && passed_by => Fate::OwnRegistry,
+                None if namespace.is_none() => Fate::ScopedOnly,
+                None => Fate::OtherNamespace,
+                Some(_) if won => Fate::LessSpecific,
+                Some(_) => {
+                    won = true;
+                    if inside && !rule.keep() {
+                        Fate::InsideMirror
+                    } else {
+                        Fate::Won
+                    }
+                }
+            };
+            Considered { rule, fate }
+        };
+        holding.into_iter().map(fate).collect()
+    }
+
+    /// The rules as written.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// How to reach the registries that need more than HTTPS without a login.
+    pub fn registries(&self) -> &[RegistryEntry] {
+        &self.registries
+    }
+
+    /// Whether the document itself says `lock: prefer` or `lock: require` anywhere.
+    pub fn uses_lock(&self) -> bool {
+        self.uses_lock
+    }
+
+    fn rule(&self, seat: Seat) -> &Arc<Rule> {
+        self.rules
+            .get(seat.rule as usize)
+            .expect("the index was made of these rules")
     }
 }
-impl Rule {
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-    pub fn namespaces(&self) -> Option<&[Box<str>]> {
-        self.namespaces.as_deref()
-    }
-    pub fn mirrors(&self) -> &[Mirror] {
-        &self.mirrors
-    }
-}
+
+#[cfg(test)]
+mod tests;

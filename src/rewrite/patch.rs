@@ -148,3 +148,6 @@ fn add(path: PointerBuf, value: Value) -> PatchOperation {
 
 /// The most bytes of an object's annotations, keys and values together (`TotalAnnotationSizeLimitB`).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

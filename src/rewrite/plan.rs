@@ -268,3 +268,6 @@ fn with_digest(location: &str, digest: &str) -> String {
 
 /// The longest image text that is read, in bytes (product limit).
 pub const MAX_IMAGE_TEXT: usize = 4096;
+
+#[cfg(test)]
+mod tests;

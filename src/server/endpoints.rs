@@ -1,0 +1,56 @@
+//! How the table says that registries are reached, as the registries' room wants it.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::{Secret, SecretNames},
+    registry::{Credentials, EndpointConfig},
+    table::Table,
+};
+
+/// One endpoint for each entry of the table's `registries`; `secret` gives the Secrets that it names.
+///
+/// A Secret that is not there or no dockerconfigjson leaves its registry anonymous, which is said in the log.
+pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) -> Vec<EndpointConfig> {
+    let login = |name: &str, host: &str| -> Option<Credentials> {
+        let secret = secret(name)?;
+        let Some(bytes) = secret.docker_config() else {
+            tracing::warn!(secret = name, registry = host, "Secret has no key `.dockerconfigjson`");
+            return None;
+        };
+        match Credentials::parse(bytes) {
+            Ok(credentials) => Some(credentials),
+            Err(error) => {
+                tracing::warn!(secret = name, registry = host, %error, "Secret is no dockerconfigjson");
+                None
+            }
+        }
+    };
+    table
+        .registries()
+        .iter()
+        .map(|entry| EndpointConfig {
+            host: entry.host.to_string(),
+            plain_http: entry.plain_http,
+            ca_pem: entry.ca.as_deref().map(str::to_owned),
+            credentials: entry.credentials.as_deref().and_then(|name| login(name, &entry.host)),
+        })
+        .collect()
+}
+
+/// The Secrets in Portolan's namespace that the table names.
+pub fn secret_names(table: &Table) -> SecretNames {
+    table.registries().iter().filter_map(|entry| entry.credentials.clone()).collect()
+}
+
+/// What a table or a flag asks for that this version reads but does not do; `None` if there is nothing.
+pub fn no_effect_yet(table: &Table, has_lock: bool) -> Option<String> {
+    let mut parts = Vec::new();
+    if has_lock || table.uses_lock() {
+        parts.push("`lock`");
+    }
+    if table.registries().iter().any(|entry| entry.client_certificate.is_some()) {
+        parts.push("`clientCertificate`");
+    }
+    (!parts.is_empty()).then(|| format!("no effect yet in this version: {}", parts.join(", ")))
+}
