@@ -24,9 +24,7 @@ impl Resolver {
     /// Asks again for what is due at `now`.
     async fn refresh_due(&self, now: Instant) {
         let due = self.shared.memory.due(now);
-        futures::stream::iter(due)
-            .for_each_concurrent(AT_ONCE, async |key| self.refresh(&key).await)
-            .await;
+        futures::stream::iter(due).for_each_concurrent(AT_ONCE, async |key| self.refresh(&key).await).await;
     }
 
     async fn refresh(&self, key: &Key) {
@@ -40,9 +38,7 @@ impl Resolver {
             self.shared.counters.refreshed.count();
             // However fresh the answer is that we have.
             let known = |_| None;
-            self.shared
-                .ask(&host, &key.reference, now + PATIENCE, known)
-                .await;
+            self.shared.ask(&host, &key.reference, now + PATIENCE, known).await;
         }
     }
 }

@@ -123,10 +123,7 @@ pub struct RegistryStatus {
 impl Resolver {
     /// A resolver that knows nothing. Reads the system's root certificates.
     pub fn new(policy: CachePolicy) -> Self {
-        let hosts = Hosts {
-            by_name: HashMap::new(),
-            fallback: None,
-        };
+        let hosts = Hosts { by_name: HashMap::new(), fallback: None };
         Self {
             shared: Arc::new(Shared {
                 policy,
@@ -193,11 +190,7 @@ impl Resolver {
         for (mirror, reference) in question.mirrors.iter().enumerate() {
             match standing(reference) {
                 Standing::Found(digest) => {
-                    return Some(Answer::Found {
-                        mirror,
-                        digest,
-                        from: AnswerSource::Memory,
-                    });
+                    return Some(Answer::Found { mirror, digest, from: AnswerSource::Memory });
                 }
                 Standing::ToAsk => to_ask = true,
                 _ => {}
@@ -207,10 +200,7 @@ impl Resolver {
             return None;
         }
         Some(self.shared.conclude(&hosts, question, now, |mirror| {
-            question
-                .mirrors
-                .get(mirror)
-                .map_or(Standing::ToAsk, |reference| standing(reference))
+            question.mirrors.get(mirror).map_or(Standing::ToAsk, |reference| standing(reference))
         }))
     }
 
@@ -222,11 +212,7 @@ impl Resolver {
             return answer;
         }
         let shared = &self.shared;
-        let hosts: Vec<_> = question
-            .mirrors
-            .iter()
-            .map(|mirror| shared.host(mirror.registry()))
-            .collect();
+        let hosts: Vec<_> = question.mirrors.iter().map(|mirror| shared.host(mirror.registry())).collect();
         let mirrors = || question.mirrors.iter().copied().zip(&hosts);
         let standing = |(reference, host): (&Reference, &Option<Arc<Host>>), now| match host {
             Some(host) => shared.standing(host, reference, question.always, now),
@@ -237,20 +223,15 @@ impl Resolver {
             let now = Instant::now();
             let outcome = match (standing((reference, host), now), host) {
                 (Standing::ToAsk, Some(host)) => {
-                    let behind = mirrors()
-                        .skip(mirror + 1)
-                        .any(|behind| standing(behind, now) == Standing::ToAsk);
+                    let behind =
+                        mirrors().skip(mirror + 1).any(|behind| standing(behind, now) == Standing::ToAsk);
                     let left = deadline.saturating_duration_since(now);
                     let patience = if behind { left / 2 } else { left };
                     let known = |now| shared.known(reference, host, now, question.always);
                     match shared.ask(host, reference, now + patience, known).await {
                         Asked::Known(digest) => Standing::Found(digest),
                         Asked::Verdict(Verdict::Found(digest)) => {
-                            return Answer::Found {
-                                mirror,
-                                digest,
-                                from: AnswerSource::Registry,
-                            };
+                            return Answer::Found { mirror, digest, from: AnswerSource::Registry };
                         }
                         Asked::Verdict(Verdict::Missing) => Standing::Missing,
                         Asked::Verdict(Verdict::Unauthorized) => Standing::Unauthorized,
@@ -260,11 +241,7 @@ impl Resolver {
                 (standing, _) => standing,
             };
             if let Standing::Found(digest) = outcome {
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Memory,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
             }
             outcomes.push(outcome);
         }
@@ -281,18 +258,10 @@ impl Resolver {
         let mut registries: Vec<_> = hosts
             .by_name
             .values()
-            .map(|host| RegistryStatus {
-                host: host.name().into(),
-                left_alone_for: host.left_alone_for(now),
-            })
+            .map(|host| RegistryStatus { host: host.name().into(), left_alone_for: host.left_alone_for(now) })
             .collect();
         registries.sort_by(|a, b| a.host.cmp(&b.host));
-        Status {
-            entries,
-            negative_entries,
-            counts: self.shared.counters.read(),
-            registries,
-        }
+        Status { entries, negative_entries, counts: self.shared.counters.read(), registries }
     }
 }
 
@@ -355,10 +324,7 @@ impl Shared {
         };
         let mut by_name = hosts.by_name.clone();
         by_name.insert(name.into(), Arc::clone(&host));
-        self.hosts.store(Arc::new(Hosts {
-            by_name,
-            fallback: hosts.fallback.clone(),
-        }));
+        self.hosts.store(Arc::new(Hosts { by_name, fallback: hosts.fallback.clone() }));
         Some(host)
     }
 
@@ -442,12 +408,10 @@ impl Shared {
         if let Some(digest) = self.memory.fresh(probe, now, always) {
             return Some(Verdict::Found(digest));
         }
-        self.memory
-            .refusal(probe, now, always)
-            .map(|refusal| match refusal {
-                Refusal::Missing => Verdict::Missing,
-                Refusal::Unauthorized => Verdict::Unauthorized,
-            })
+        self.memory.refusal(probe, now, always).map(|refusal| match refusal {
+            Refusal::Missing => Verdict::Missing,
+            Refusal::Unauthorized => Verdict::Unauthorized,
+        })
     }
 
     fn standing(&self, host: &Host, reference: &Reference, always: bool, now: Instant) -> Standing {
@@ -480,18 +444,10 @@ impl Shared {
             let probe = host.map(|host| host.probe(reference));
             if let Some(digest) = probe.and_then(|probe| self.memory.fresh(probe, now, question.always)) {
                 // It came while the mirrors behind this one were asked.
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Memory,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
             }
             if let Some(digest) = probe.and_then(|probe| self.memory.stale(probe, now)) {
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Stale,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Stale };
             }
             silent = silent.or(Some(mirror));
             all_refused &= standing == Standing::Unauthorized;
@@ -505,9 +461,7 @@ impl Shared {
 }
 
 fn logins(credentials: Option<&Credentials>, registry: &str) -> Vec<ScopedLogin> {
-    credentials
-        .map(|credentials| credentials.logins(registry))
-        .unwrap_or_default()
+    credentials.map(|credentials| credentials.logins(registry)).unwrap_or_default()
 }
 
 /// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but
