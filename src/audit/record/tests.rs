@@ -34,12 +34,10 @@ fn lines(record: &Record) -> Vec<String> {
     lines
 }
 
-fn rule() -> Rule {
-    Rule {
-        source: "docker.io".into(),
-        mirrors: vec![Mirror("registry.example.com/hub".into())],
-        namespaces: Some(vec!["team-*".into()]),
-    }
+fn rule() -> Arc<crate::table::Rule> {
+    let table = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n- source: docker.io\n  mirrors: \
+                 [registry.example.com/hub]\n  namespaces: [team-*]\n";
+    Arc::clone(&crate::table::Table::parse(table).unwrap().table.rules()[0])
 }
 
 fn pinned() -> Decision {
@@ -50,7 +48,7 @@ fn pinned() -> Decision {
         },
         reason: Reason::Pinned,
         reference: Some(Reference::parse("nginx:1.25").unwrap()),
-        rule: Some(Arc::new(rule())),
+        rule: Some(rule()),
         mirror: Some(0),
         digest: Some(digest),
         resolved_from: Some(ResolvedFrom::Registry),

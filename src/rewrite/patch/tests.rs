@@ -66,8 +66,13 @@ fn to_hub(written: &str) -> Decision {
     match written {
         "sidecar" | "kept" => Decision::kept(Reason::NoRule),
         written if written.starts_with("r.corp/") => Decision::kept(Reason::Mirrored),
-        written => pinned(&format!("r.corp/hub/library/{written}@sha256:1")),
+        written => pinned(&hub(written)),
     }
+}
+
+/// Where `docker.io/library/name` is pinned.
+fn hub(name: &str) -> String {
+    format!("r.corp/hub/library/{name}@sha256:{}", "1".repeat(64))
 }
 
 fn pod(image: &str) -> Value {
@@ -96,14 +101,14 @@ fn every_place_that_names_an_image_is_replaced_and_said_in_the_annotation() {
             "/spec/imagePullSecrets/-",
         ]
     );
-    assert_eq!(after.pod["spec"]["volumes"][1]["image"]["reference"], "r.corp/hub/library/vol@sha256:1");
+    assert_eq!(after.pod["spec"]["volumes"][1]["image"]["reference"], hub("vol"));
     assert_eq!(after.pod["spec"]["imagePullSecrets"], json!([{"name": "own"}, {"name": "pull"}]));
     assert_eq!(
         after.annotation(),
         json!({
-            "containers/app": {"written": "nginx", "image": "r.corp/hub/library/nginx@sha256:1"},
-            "initContainers/app~/1": {"written": "init", "image": "r.corp/hub/library/init@sha256:1"},
-            "volumes/model": {"written": "vol", "image": "r.corp/hub/library/vol@sha256:1"},
+            "containers/app": {"written": "nginx", "image": hub("nginx")},
+            "initContainers/app~/1": {"written": "init", "image": hub("init")},
+            "volumes/model": {"written": "vol", "image": hub("vol")},
         })
     );
     assert!(after.operations.iter().all(|operation| operation["op"] != "test"));
@@ -175,7 +180,7 @@ fn an_edit_to_another_image_replaces_the_entry_and_one_left_alone_removes_it() {
     assert_eq!(
         to_b.annotation(),
         json!({
-        "containers/app": {"written": "b", "image": "r.corp/hub/library/b@sha256:1"}})
+        "containers/app": {"written": "b", "image": hub("b")}})
     );
     // A → B → A ends with A, newly decided.
     let mut back = to_b.pod.clone();
@@ -183,7 +188,7 @@ fn an_edit_to_another_image_replaces_the_entry_and_one_left_alone_removes_it() {
     assert_eq!(
         patched(&back, Some(&to_b.pod), to_hub).annotation(),
         json!({
-        "containers/app": {"written": "a", "image": "r.corp/hub/library/a@sha256:1"}})
+        "containers/app": {"written": "a", "image": hub("a")}})
     );
     let mut kept = old.clone();
     kept["spec"]["containers"][0]["image"] = json!("kept");
@@ -212,15 +217,15 @@ fn a_forged_annotation_is_dropped_and_a_true_one_of_a_reinvocation_stays() {
     assert_eq!(
         patched(&garbage, None, to_hub).annotation(),
         json!({
-        "containers/app": {"written": "nginx", "image": "r.corp/hub/library/nginx@sha256:1"}})
+        "containers/app": {"written": "nginx", "image": hub("nginx")}})
     );
     let image = "r.corp/hub/library/nginx:latest";
     let healed = with(image, json!({"written": "nginx", "image": image, "reason": "missing"}));
-    let after = patched(&healed, None, |_| pinned("r.corp/hub/library/nginx:latest@sha256:1"));
+    let after = patched(&healed, None, |_| pinned(&hub("nginx:latest")));
     assert_eq!(
         after.annotation(),
         json!({"containers/app": {
-        "written": "nginx", "image": "r.corp/hub/library/nginx:latest@sha256:1"}}),
+        "written": "nginx", "image": hub("nginx:latest")}}),
         "its `written` stays"
     );
     let kept = patched(&healed, None, to_hub);
