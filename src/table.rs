@@ -127,7 +127,7 @@ impl Table {
             })
             .collect();
         // Stable: rules that are equal in both stay as written, and those that are not admitted come last.
-        holding.sort_by(|left, right| (right.0, right.1).cmp(&(left.0, left.1)));
+        holding.sort_by_key(|(closeness, fit, _)| std::cmp::Reverse((*closeness, *fit)));
         let mut won = false;
         let fate = |(closeness, fit, rule): (Closeness, Option<scope::Fit>, &'t Arc<Rule>)| {
             let wildcard = matches!(closeness, Closeness::Everything | Closeness::Wildcard(..));

@@ -178,6 +178,11 @@ pub(super) struct RegistryText<'t> {
     pub(super) pull_secret: Option<Text<'t>>,
 }
 
+/// Whether a node is what YAML takes for nothing.
+pub(super) fn is_nothing(node: Node<'_>) -> bool {
+    matches!(node.kind(), Kind::Plain(text) if is_null(text))
+}
+
 /// Reads the outermost map.
 pub(super) fn document<'t>(root: Node<'t>, problems: &mut Collector) -> Document<'t> {
     let mut document = Document::default();
@@ -244,7 +249,7 @@ pub(super) fn registry<'t>(node: Node<'t>, problems: &mut Collector) -> Registry
 }
 
 /// The sound texts of a list of texts.
-pub(super) fn texts<'t>(list: Node<'t>) -> impl Iterator<Item = Text<'t>> {
+pub(super) fn texts(list: Node<'_>) -> impl Iterator<Item = Text<'_>> {
     list.items().filter_map(text)
 }
 

@@ -19,14 +19,14 @@ use super::{
     rule::Rule,
     scope::Seat,
     source::{Shape, Source, check_host, is_local_suffix},
-    tree::{Kind, Node, Tree},
+    tree::{Node, Tree},
 };
 
 /// Reads a table.
 pub(super) fn read(text: &str) -> Result<Parsed, Problems> {
     let mut problems = Collector::default();
     let tree = match Tree::read(text, &mut problems) {
-        Ok(tree) => tree.filter(|tree| tree.root().kind() != Kind::Plain("")),
+        Ok(tree) => tree.filter(|tree| !document::is_nothing(tree.root())),
         Err(syntax) => {
             // It stands alone: what was found before it may be its consequence.
             problems = Collector::default();
@@ -122,7 +122,7 @@ impl<'t> Reader<'t> {
         };
         self.uses_lock |= own.lock.is_some_and(|lock| lock.value != LockMode::Ignore);
         // Where neither is the section's own, it was reported in the defaults.
-        let place = own.lock.map(|lock| lock.place).or(own.pin.map(|pin| pin.place));
+        let place = own.lock.map(|lock| lock.place).or_else(|| own.pin.map(|pin| pin.place));
         if let (LockMode::Require, Pin::Off, Some(place)) = (policies.lock, policies.pin, place) {
             let remedy = "`pin: off` ignores the lock: write `lock: ignore` beside it, or pin";
             self.problems.add(place.problem("`lock: require` with `pin: off`", remedy));
