@@ -15,6 +15,7 @@ mod shutdown;
 mod table_keeper;
 mod table_source;
 
+pub use crate::audit::Destination as AuditDestination;
 pub use endpoints::{endpoints, no_effect_yet};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};

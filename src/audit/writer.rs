@@ -19,10 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::counter::Counter;
-
 use super::record::Record;
-use crate::metrics::Metrics;
+use crate::metrics::{Events, Metrics};
 
 /// The audit log: a handle that is cheap to clone.
 ///
@@ -39,7 +37,7 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub struct Log {
     queue: SyncSender<Message>,
-    dropped: Counter,
+    dropped: Events,
     /// Says once that the writer is done: nobody sends on it, it only ends.
     done: Arc<Mutex<Receiver<()>>>,
 }

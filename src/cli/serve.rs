@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::{ExitStatus, parse_duration};
 use crate::{
-    admission, audit, cluster,
+    admission, cluster,
     registry::CachePolicy,
     rewrite,
-    server::{self, CertificateSource, ConfigMapName, Settings, TableSource},
+    server::{self, AuditDestination, CertificateSource, ConfigMapName, Settings, TableSource},
 };
 
 /// How the webhook is to run.
@@ -151,7 +151,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
         has_lock: args.lock.is_some(),
         listen: args.listen,
         ops_listen: args.ops_listen,
-        audit: args.audit_log.map_or(audit::Destination::Stdout, audit::Destination::File),
+        audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),
         audit_queue: args.audit_queue,
         admission: admission::Options {
             own_namespace,

@@ -1,5 +1,7 @@
 //! What a registry asks for in `WWW-Authenticate` (RFC 9110 §11.6.1, distribution-spec's token authentication).
 
+use std::fmt;
+
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
 /// How a registry wants to be logged in to.
@@ -12,7 +14,7 @@ pub(super) enum Challenge {
 }
 
 /// Where tokens come from, as a registry names it.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct TokenService {
     /// The URL, not yet judged.
     pub(super) realm: Box<str>,
@@ -54,6 +56,13 @@ impl TokenService {
                 .map(Into::into)
                 .collect(),
         })
+    }
+}
+
+impl fmt::Debug for TokenService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A realm may carry a user and a password.
+        f.write_str("TokenService(<redacted>)")
     }
 }
 
@@ -117,12 +126,12 @@ mod tests {
         Challenge::of(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Option<Challenge> {
-        Some(Challenge::Bearer(TokenService {
+    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Challenge {
+        Challenge::Bearer(TokenService {
             realm: realm.into(),
             service: service.map(Into::into),
             scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
-        }))
+        })
     }
 
     #[test]
@@ -134,20 +143,20 @@ mod tests {
                 &[
                     "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull\"",
                 ],
-                bearer("https://auth.docker.io/token", Some("registry.docker.io"), &[]),
+                Some(bearer("https://auth.docker.io/token", Some("registry.docker.io"), &[])),
             ),
             (
                 &["Bearer realm=\"https://public.ecr.aws/token/\",service=\"public.ecr.aws\",scope=\"aws\""],
-                bearer("https://public.ecr.aws/token/", Some("public.ecr.aws"), &["aws"]),
+                Some(bearer("https://public.ecr.aws/token/", Some("public.ecr.aws"), &["aws"])),
             ),
             (
                 &["bearer  realm = \"https://r/t\" , error=\"invalid_token\""],
-                bearer("https://r/t", None, &[]),
+                Some(bearer("https://r/t", None, &[])),
             ),
-            (&["Bearer realm=https://r/t,service=s"], bearer("https://r/t", Some("s"), &[])),
-            (&["Basic realm=\"a, b\", Bearer realm=\"https://r/t\""], bearer("https://r/t", None, &[])),
-            (&["Basic realm=\"a\"", "Bearer realm=\"https://r/t\""], bearer("https://r/t", None, &[])),
-            (&["Bearer realm=\"https://r/\\\"t\""], bearer("https://r/\"t", None, &[])),
+            (&["Bearer realm=https://r/t,service=s"], Some(bearer("https://r/t", Some("s"), &[]))),
+            (&["Basic realm=\"a, b\", Bearer realm=\"https://r/t\""], Some(bearer("https://r/t", None, &[]))),
+            (&["Basic realm=\"a\"", "Bearer realm=\"https://r/t\""], Some(bearer("https://r/t", None, &[]))),
+            (&["Bearer realm=\"https://r/\\\"t\""], Some(bearer("https://r/\"t", None, &[]))),
             (&["Bearer service=\"s\""], None),
             (&["Bearer realm=\"\", Basic"], Some(Challenge::Basic)),
             (&["Negotiate"], None),
@@ -156,6 +165,12 @@ mod tests {
         ] {
             assert_eq!(challenge(values), expected, "{values:?}");
         }
+    }
+
+    #[test]
+    fn debug_output_hides_what_a_realm_may_carry() {
+        let shown = format!("{:?}", challenge(&["Bearer realm=\"https://user:canary@r/t\""]));
+        assert_eq!(shown, "Some(Bearer(TokenService(<redacted>)))");
     }
 
     #[test]

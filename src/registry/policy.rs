@@ -28,12 +28,12 @@ pub struct CachePolicy {
 impl Default for CachePolicy {
     fn default() -> Self {
         Self {
-            fresh_for: Duration::from_secs(60),
-            stale_for: Duration::from_secs(7 * 24 * 60 * 60),
+            fresh_for: Duration::from_mins(1),
+            stale_for: Duration::from_hours(7 * 24),
             negative_for: Duration::from_secs(10),
-            digest_exists_for: Duration::from_secs(60 * 60),
+            digest_exists_for: Duration::from_hours(1),
             always_fresh_for: Duration::from_secs(5),
-            refresh_used_within: Duration::from_secs(10 * 60),
+            refresh_used_within: Duration::from_mins(10),
             leave_alone_for: Duration::from_secs(10),
             entries: 50_000,
             negative_entries: 10_000,

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -47,7 +48,7 @@ use crate::image::{Digest, Reference};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Resolver {
     pub(super) shared: Arc<Shared>,
 }
@@ -265,8 +266,13 @@ impl Resolver {
     }
 }
 
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
 /// What all clones of a resolver share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) policy: CachePolicy,
     pub(super) memory: Memory,
@@ -278,7 +284,6 @@ pub(super) struct Shared {
 }
 
 /// The registries: those configured, and those that were asked without being so.
-#[derive(Debug)]
 struct Hosts {
     by_name: HashMap<Box<str>, Arc<Host>>,
     fallback: Option<Credentials>,
@@ -351,16 +356,14 @@ impl Shared {
             Boarded::Known(verdict) => return Asked::Verdict(verdict),
         };
         let begun = flight.begun;
-        match flight.wait_until(deadline).await {
-            Ok(verdict) => Asked::Verdict(verdict.unwrap_or(Verdict::Unavailable)),
-            Err(Late) => {
-                let now = Instant::now();
-                if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
-                    host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
-                }
-                Asked::Verdict(Verdict::Unavailable)
+        let verdict = flight.wait_until(deadline).await;
+        if verdict == Err(Late) {
+            let now = Instant::now();
+            if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
+                host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
             }
         }
+        Asked::Verdict(verdict.ok().flatten().unwrap_or(Verdict::Unavailable))
     }
 
     /// Fetches, and keeps what came of it before anybody who waits hears of it.

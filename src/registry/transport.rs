@@ -78,7 +78,7 @@ impl Transport {
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
-            let next = next.filter(|next| next.has_host()).ok_or(TransportError::BadLocation)?;
+            let next = next.filter(Url::has_host).ok_or(TransportError::BadLocation)?;
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(TransportError::Downgraded);
             }

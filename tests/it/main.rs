@@ -14,5 +14,6 @@ mod connections;
 mod drain;
 mod layers;
 mod manifests;
+mod registry;
 mod support;
 mod tls;
