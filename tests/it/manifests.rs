@@ -1,5 +1,7 @@
 //! What ships in `manifests/` and `certs/`, against the contract.
 
+#![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -32,7 +34,11 @@ fn the_webhook_has_exactly_its_three_entries_for_what_a_namespace_says() {
         .iter()
         .map(|entry| {
             let path = text(&entry["clientConfig"]["service"]["path"]).to_owned();
-            (text(&entry["name"]).to_owned(), path, entry["namespaceSelector"].clone())
+            (
+                text(&entry["name"]).to_owned(),
+                path,
+                entry["namespaceSelector"].clone(),
+            )
         })
         .collect();
 
@@ -43,9 +49,21 @@ fn the_webhook_has_exactly_its_three_entries_for_what_a_namespace_says() {
         ]})
     };
     let expected = [
-        ("pods.portolan.dev", "/mutate", selector("NotIn", &["enabled", "audit", "disabled"])),
-        ("enabled.pods.portolan.dev", "/mutate", selector("In", &["enabled"])),
-        ("audit.pods.portolan.dev", "/mutate/audit", selector("In", &["audit"])),
+        (
+            "pods.portolan.dev",
+            "/mutate",
+            selector("NotIn", &["enabled", "audit", "disabled"]),
+        ),
+        (
+            "enabled.pods.portolan.dev",
+            "/mutate",
+            selector("In", &["enabled"]),
+        ),
+        (
+            "audit.pods.portolan.dev",
+            "/mutate/audit",
+            selector("In", &["audit"]),
+        ),
     ]
     .map(|(name, path, selector)| (name.to_owned(), path.to_owned(), selector));
     assert_eq!(selected, expected);
@@ -99,9 +117,16 @@ fn the_match_conditions_are_the_contracts() {
 
 #[test]
 fn no_manifest_holds_a_ca_bundle_or_a_key() {
-    for file in files("manifests/base").into_iter().chain(files("certs/cert-manager")) {
+    for file in files("manifests/base")
+        .into_iter()
+        .chain(files("certs/cert-manager"))
+    {
         let content = fs::read_to_string(&file).unwrap();
-        assert!(!content.contains("caBundle:") && !content.contains("PRIVATE KEY"), "{}", file.display());
+        assert!(
+            !content.contains("caBundle:") && !content.contains("PRIVATE KEY"),
+            "{}",
+            file.display()
+        );
     }
 }
 
@@ -112,8 +137,14 @@ fn the_kustomization_lists_every_file_beside_it() {
         let mut listed: BTreeSet<_> = list(&kustomization["resources"]).iter().map(text).collect();
         listed.remove("../../manifests/base");
         let files = files(folder);
-        let beside = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap());
-        assert_eq!(listed, beside.filter(|name| *name != "kustomization.yaml").collect(), "{folder}");
+        let beside = files
+            .iter()
+            .map(|file| file.file_name().unwrap().to_str().unwrap());
+        assert_eq!(
+            listed,
+            beside.filter(|name| *name != "kustomization.yaml").collect(),
+            "{folder}"
+        );
     }
 }
 
@@ -132,8 +163,14 @@ fn every_object_is_in_portolans_namespace() {
 
 #[test]
 fn portolan_may_read_its_table_and_secrets_by_name_and_nothing_else() {
-    let kinds: Vec<_> = base().iter().map(|object| text(&object["kind"]).to_owned()).collect();
-    assert!(!kinds.iter().any(|kind| kind.starts_with("ClusterRole")), "{kinds:?}");
+    let kinds: Vec<_> = base()
+        .iter()
+        .map(|object| text(&object["kind"]).to_owned())
+        .collect();
+    assert!(
+        !kinds.iter().any(|kind| kind.starts_with("ClusterRole")),
+        "{kinds:?}"
+    );
 
     let expected = json!([
         {
@@ -144,8 +181,14 @@ fn portolan_may_read_its_table_and_secrets_by_name_and_nothing_else() {
     ]);
     assert_eq!(base_object("Role")["rules"], expected);
     let binding = base_object("RoleBinding");
-    assert_eq!(binding["roleRef"]["name"], base_object("Role")["metadata"]["name"]);
-    assert_eq!(binding["subjects"][0]["name"], base_object("ServiceAccount")["metadata"]["name"]);
+    assert_eq!(
+        binding["roleRef"]["name"],
+        base_object("Role")["metadata"]["name"]
+    );
+    assert_eq!(
+        binding["subjects"][0]["name"],
+        base_object("ServiceAccount")["metadata"]["name"]
+    );
     assert_eq!(
         base_object("Deployment")["spec"]["template"]["spec"]["serviceAccountName"],
         base_object("ServiceAccount")["metadata"]["name"],
@@ -165,11 +208,20 @@ fn the_pods_have_no_more_rights_than_they_need() {
         "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
     });
     assert_eq!(container["securityContext"], expected);
-    for amount in [&container["resources"]["requests"], &container["resources"]["limits"]] {
-        assert!(amount["cpu"].is_string() && amount["memory"].is_string(), "{amount}");
+    for amount in [
+        &container["resources"]["requests"],
+        &container["resources"]["limits"],
+    ] {
+        assert!(
+            amount["cpu"].is_string() && amount["memory"].is_string(),
+            "{amount}"
+        );
     }
     let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
-    assert!(dockerfile.contains("USER 65532:65532"), "the image's user is the Pod's");
+    assert!(
+        dockerfile.contains("USER 65532:65532"),
+        "the image's user is the Pod's"
+    );
 }
 
 #[test]
@@ -178,7 +230,10 @@ fn there_are_two_pods_apart_and_one_is_always_left() {
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
 
     assert_eq!(deployment["spec"]["replicas"], 2);
-    assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    assert_eq!(
+        deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"],
+        0
+    );
     assert_eq!(base_object("PodDisruptionBudget")["spec"]["minAvailable"], 1);
     let spread = pod();
     let keys: Vec<_> = list(&spread["topologySpreadConstraints"])
@@ -190,7 +245,10 @@ fn there_are_two_pods_apart_and_one_is_always_left() {
         .collect();
     assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
     assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
-    assert_eq!(&base_object("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(
+        &base_object("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        labels
+    );
     assert_eq!(&base_object("Service")["spec"]["selector"], labels);
 }
 
@@ -217,15 +275,26 @@ fn the_ways_to_a_pod_meet() {
     // Portolan's own defaults: --listen and --ops-listen.
     assert_eq!((port("https"), port("ops")), (json!(9443), json!(9441)));
     let service = base_object("Service");
-    assert_eq!(service["spec"]["ports"], json!([{"name": "https", "port": 443, "targetPort": 9443}]));
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"name": "https", "port": 443, "targetPort": 9443}])
+    );
     for entry in entries() {
         let called = &entry["clientConfig"]["service"];
         assert_eq!(called["name"], service["metadata"]["name"]);
         assert_eq!(called["namespace"], service["metadata"]["namespace"]);
         assert_eq!(called["port"], 443);
     }
-    for (probe, path) in [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
-        assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "ops"}), "{probe}");
+    for (probe, path) in [
+        ("startupProbe", "/livez"),
+        ("livenessProbe", "/livez"),
+        ("readinessProbe", "/readyz"),
+    ] {
+        assert_eq!(
+            container[probe]["httpGet"],
+            json!({"path": path, "port": "ops"}),
+            "{probe}"
+        );
     }
 }
 
@@ -234,9 +303,22 @@ fn serve_is_told_of_the_mounted_certificate_and_of_the_shipped_table() {
     let pod = pod();
     let container = &pod["containers"][0];
     let table = base_object("ConfigMap");
-    let table = format!("{}/{}", text(&table["metadata"]["namespace"]), text(&table["metadata"]["name"]));
+    let table = format!(
+        "{}/{}",
+        text(&table["metadata"]["namespace"]),
+        text(&table["metadata"]["name"])
+    );
 
-    assert_eq!(container["args"], json!(["serve", "--tls-dir", "/etc/portolan/tls", "--table-configmap", table]));
+    assert_eq!(
+        container["args"],
+        json!([
+            "serve",
+            "--tls-dir",
+            "/etc/portolan/tls",
+            "--table-configmap",
+            table
+        ])
+    );
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/etc/portolan/tls");
     assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
     assert_eq!(pod["volumes"][0]["secret"]["secretName"], "portolan-tls");
@@ -258,7 +340,10 @@ fn the_image_is_named_in_the_kustomization_alone() {
 fn the_shipped_table_rewrites_nothing_and_holds_an_example() {
     let table = shipped_table();
     let shipped: Value = serde_saphyr::from_str(&table).unwrap();
-    assert_eq!(shipped, json!({"apiVersion": "portolan.dev/v1", "kind": "MappingTable", "rules": []}));
+    assert_eq!(
+        shipped,
+        json!({"apiVersion": "portolan.dev/v1", "kind": "MappingTable", "rules": []})
+    );
 
     let example: Value = serde_saphyr::from_str(&example(&table)).unwrap();
     assert_eq!(example["kind"], "MappingTable");
@@ -270,14 +355,17 @@ fn the_shipped_table_rewrites_nothing_and_holds_an_example() {
 fn cert_manager_makes_what_the_deployment_mounts_for_the_name_that_is_called() {
     let certificates = documents(&root().join("certs/cert-manager/certificates.yaml"));
     let named = |name: &str| {
-        let found = certificates.iter().find(|object| {
-            object["kind"] == "Certificate" && object["metadata"]["name"] == name
-        });
+        let found = certificates
+            .iter()
+            .find(|object| object["kind"] == "Certificate" && object["metadata"]["name"] == name);
         found.unwrap().clone()
     };
 
     let server = named("portolan-tls");
-    assert_eq!(server["spec"]["secretName"], pod()["volumes"][0]["secret"]["secretName"]);
+    assert_eq!(
+        server["spec"]["secretName"],
+        pod()["volumes"][0]["secret"]["secretName"]
+    );
     assert_eq!(
         server["spec"]["dnsNames"],
         json!(["portolan.portolan.svc", "portolan.portolan.svc.cluster.local"]),
@@ -285,7 +373,10 @@ fn cert_manager_makes_what_the_deployment_mounts_for_the_name_that_is_called() {
     assert_eq!(named("portolan-ca")["spec"]["isCA"], true);
     let kustomization = document("certs/cert-manager/kustomization.yaml", "Kustomization");
     let patch: Value = serde_saphyr::from_str(text(&kustomization["patches"][0]["patch"])).unwrap();
-    assert_eq!(patch["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], "portolan/portolan-tls");
+    assert_eq!(
+        patch["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
+        "portolan/portolan-tls"
+    );
 }
 
 /// The text under the ConfigMap's key.
@@ -295,7 +386,9 @@ fn shipped_table() -> String {
 
 /// The example in the shipped table, as its own words say: without what precedes it and one `# ` of each line.
 fn example(table: &str) -> String {
-    let lines = table.lines().skip_while(|line| !line.starts_with("# apiVersion:"));
+    let lines = table
+        .lines()
+        .skip_while(|line| !line.starts_with("# apiVersion:"));
     let lines = lines.map(|line| line.strip_prefix("# ").unwrap().to_owned() + "\n");
     lines.collect()
 }
@@ -309,7 +402,10 @@ fn pod() -> Value {
 }
 
 fn base_object(kind: &str) -> Value {
-    let found: Vec<_> = base().into_iter().filter(|object| object["kind"] == kind).collect();
+    let found: Vec<_> = base()
+        .into_iter()
+        .filter(|object| object["kind"] == kind)
+        .collect();
     assert_eq!(found.len(), 1, "{kind}");
     found[0].clone()
 }
@@ -322,7 +418,9 @@ fn base() -> Vec<Value> {
 }
 
 fn document(path: &str, kind: &str) -> Value {
-    let found = documents(&root().join(path)).into_iter().find(|object| object["kind"] == kind);
+    let found = documents(&root().join(path))
+        .into_iter()
+        .find(|object| object["kind"] == kind);
     found.unwrap()
 }
 
@@ -332,7 +430,10 @@ fn documents(file: &Path) -> Vec<Value> {
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
