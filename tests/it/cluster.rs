@@ -268,7 +268,7 @@ async fn the_names_change_with_the_table() {
     server.put("secrets", "new", &json!({".dockerconfigjson": "e30="}));
     let (names, receiver) = names(&["old"]);
     // Rounds come too seldom to matter: a change of names must not wait for the next one.
-    let policy = WatchPolicy { secrets_every: Duration::from_secs(600), ..WatchPolicy::default() };
+    let policy = WatchPolicy { secrets_every: Duration::from_mins(10), ..WatchPolicy::default() };
     let mut secrets = watch_secrets(&server.client_with(policy).await, NAMESPACE, receiver).secrets;
     until(&mut secrets, |secrets| secrets.get("old").is_some()).await;
 
