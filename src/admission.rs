@@ -21,13 +21,7 @@ use bytes::Bytes;
 
 pub use decide::{Asking, decide};
 
-use crate::{
-    audit,
-    metrics::Metrics,
-    registry::Resolver,
-    rewrite::Mode,
-    table::Table,
-};
+use crate::{audit, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
 
 /// What every admission shares.
 #[derive(Debug)]
@@ -55,8 +49,8 @@ pub struct Options {
     pub resolve_timeout: Duration,
 }
 
-/// The answer to one HTTP request.
-#[derive(Debug, Eq, PartialEq)]
+/// The answer to one HTTP request, ready to be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reply {
     /// The HTTP status: 200 with a review, else a text that says why not.
     pub status: u16,

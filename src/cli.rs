@@ -51,7 +51,7 @@ pub fn run(args: Args) -> ExitStatus {
     let result = match args.command {
         Command::Certs(args) => certs::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
-        Command::Serve(args) => serve::run(*args, &mut printer),
+        Command::Serve(args) => serve::run(*args),
     };
     match result {
         Ok(status) => status,

@@ -64,6 +64,9 @@ pub struct Metrics {
     registry: Registry,
 }
 
+/// A number of events, which only grows.
+pub type Events = Counter;
+
 /// A gauge that counts things.
 pub type Count = Gauge<i64, AtomicI64>;
 
@@ -140,11 +143,7 @@ impl Metrics {
 
     /// Counts one admission.
     pub fn admission(&self, mode: Mode, verdict: Verdict, elapsed: Duration) {
-        count(
-            self.admissions
-                .get(mode as usize)
-                .and_then(|row| row.get(verdict as usize)),
-        );
+        count(self.admissions.get(mode as usize).and_then(|row| row.get(verdict as usize)));
         self.admission_seconds.observe(elapsed.as_secs_f64());
     }
 
@@ -163,9 +162,16 @@ impl Metrics {
         count(self.resolved.get(from as usize));
     }
 
-    /// Counts a request to a registry.
-    pub fn registry_request(&self, result: RegistryResult) {
-        count(self.registry_requests.get(result as usize));
+    /// Counts `requests` more to registries.
+    pub fn registry_requests(&self, result: RegistryResult, requests: u64) {
+        if let Some(counter) = self.registry_requests.get(result as usize) {
+            counter.inc_by(requests);
+        }
+    }
+
+    /// Counts an admission that Portolan failed at.
+    pub fn internal_error(&self) {
+        self.internal_errors.inc();
     }
 
     /// Counts a failed TLS handshake.
@@ -182,20 +188,13 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("portolan");
-        registry.register(
-            "build",
-            "The version that runs",
-            Info::new([("version", VERSION)]),
-        );
+        registry.register("build", "The version that runs", Info::new([("version", VERSION)]));
         registry.register_collector(Box::new(Series {
             name: "admissions",
             help: "Admission requests answered",
-            rows: pairs(
-                ("mode", Mode::ALL.map(Mode::word)),
-                ("result", Verdict::ALL.map(Verdict::word)),
-            )
-            .zip(self.admissions.iter().flatten().cloned())
-            .collect(),
+            rows: pairs(("mode", Mode::ALL.map(Mode::word)), ("result", Verdict::ALL.map(Verdict::word)))
+                .zip(self.admissions.iter().flatten().cloned())
+                .collect(),
         }));
         registry.register(
             "admission_seconds",
@@ -205,14 +204,11 @@ impl Metrics {
         registry.register_collector(Box::new(Series {
             name: "images",
             help: "Images decided",
-            rows: pairs(
-                ("outcome", Outcome::WORDS),
-                ("reason", Reason::ALL.map(Reason::word)),
-            )
-            .zip(self.images.iter().flatten().cloned())
-            // A word of `explain` alone.
-            .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
-            .collect(),
+            rows: pairs(("outcome", Outcome::WORDS), ("reason", Reason::ALL.map(Reason::word)))
+                .zip(self.images.iter().flatten().cloned())
+                // A word of `explain` alone.
+                .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
+                .collect(),
         }));
         registry.register_collector(Box::new(series(
             "resolved",
@@ -231,32 +227,16 @@ impl Metrics {
             "Registries left alone for a while because they did not answer",
             self.registries_left_alone.clone(),
         );
-        registry.register(
-            "cache_entries",
-            "Answers of registries remembered",
-            self.cache_entries.clone(),
-        );
-        registry.register(
-            "table_rules",
-            "Rules of the table in force",
-            self.table_rules.clone(),
-        );
+        registry.register("cache_entries", "Answers of registries remembered", self.cache_entries.clone());
+        registry.register("table_rules", "Rules of the table in force", self.table_rules.clone());
         registry.register("table_errors", "Tables refused", self.table_errors.clone());
         registry.register(
             "table_last_success_timestamp_seconds",
             "When a table was last taken into force",
             self.table_last_success.clone(),
         );
-        registry.register(
-            "audit_dropped",
-            "Audit records lost to a full queue",
-            self.audit_dropped.clone(),
-        );
-        registry.register(
-            "audit_errors",
-            "Errors when writing the audit log",
-            self.audit_errors.clone(),
-        );
+        registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
+        registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
         registry.register(
             "certificate_expiry_timestamp_seconds",
             "When the serving certificate ends",
@@ -273,11 +253,7 @@ impl Metrics {
             ("cause", HandshakeError::ALL.map(HandshakeError::word)),
             &self.handshake_errors,
         )));
-        registry.register(
-            "connections",
-            "Open connections to the webhook",
-            self.connections.clone(),
-        );
+        registry.register("connections", "Open connections to the webhook", self.connections.clone());
         registry.register(
             "internal_errors",
             "Failures of Portolan itself that let a Pod through",
@@ -309,14 +285,8 @@ impl Verdict {
 
 impl HandshakeError {
     /// Every cause.
-    pub const ALL: [Self; 6] = [
-        Self::CertificateRefused,
-        Self::Closed,
-        Self::Network,
-        Self::NotTls,
-        Self::Protocol,
-        Self::Timeout,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::CertificateRefused, Self::Closed, Self::Network, Self::NotTls, Self::Protocol, Self::Timeout];
 
     /// The cause's word.
     pub const fn word(self) -> &'static str {
@@ -378,11 +348,7 @@ fn series<const N: usize>(
     (label, words): (&'static str, [&'static str; N]),
     counters: &[Counter; N],
 ) -> Series<1> {
-    let rows = words
-        .into_iter()
-        .map(|word| [(label, word)])
-        .zip(counters.iter().cloned())
-        .collect();
+    let rows = words.into_iter().map(|word| [(label, word)]).zip(counters.iter().cloned()).collect();
     Series { name, help, rows }
 }
 
@@ -391,9 +357,7 @@ fn pairs<const N: usize, const M: usize>(
     (first, words): (&'static str, [&'static str; N]),
     (second, others): (&'static str, [&'static str; M]),
 ) -> impl Iterator<Item = [Label; 2]> {
-    words
-        .into_iter()
-        .flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
+    words.into_iter().flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
 }
 
 fn count(counter: Option<&Counter>) {
@@ -409,9 +373,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// From what a warm admission takes to the longest deadline that an API server can give (30 s).
-const ADMISSION_SECONDS: [f64; 16] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
+const ADMISSION_SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 #[cfg(test)]
 mod tests {
@@ -428,21 +391,14 @@ mod tests {
     #[test]
     fn every_outcome_and_reason_counts_under_its_own_words() {
         for word in Outcome::WORDS {
-            for reason in Reason::ALL
-                .into_iter()
-                .filter(|reason| *reason != Reason::Offline)
-            {
+            for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Offline) {
                 let metrics = Metrics::new();
                 metrics.image(&outcome(word), reason);
-                let line = format!(
-                    "portolan_images_total{{outcome=\"{word}\",reason=\"{}\"}} 1\n",
-                    reason.word()
-                );
+                let line =
+                    format!("portolan_images_total{{outcome=\"{word}\",reason=\"{}\"}} 1\n", reason.word());
                 let text = metrics.encode();
                 assert!(text.contains(&line), "{line} not in\n{text}");
-                let counted = text
-                    .lines()
-                    .filter(|line| line.starts_with("portolan_images_total"));
+                let counted = text.lines().filter(|line| line.starts_with("portolan_images_total"));
                 assert_eq!(counted.filter(|line| line.ends_with(" 1")).count(), 1);
             }
         }
@@ -454,24 +410,17 @@ mod tests {
         let mut expected = Vec::new();
         for (times, from) in (1u32..).zip(ResolvedFrom::ALL) {
             (0..times).for_each(|_| metrics.resolved(from));
-            expected.push(format!(
-                "portolan_resolved_total{{from=\"{}\"}} {times}",
-                from.word()
-            ));
+            expected.push(format!("portolan_resolved_total{{from=\"{}\"}} {times}", from.word()));
         }
         for (times, result) in (1u32..).zip(RegistryResult::ALL) {
-            (0..times).for_each(|_| metrics.registry_request(result));
-            expected.push(format!(
-                "portolan_registry_requests_total{{result=\"{}\"}} {times}",
-                result.word()
-            ));
+            metrics.registry_requests(result, times.into());
+            expected
+                .push(format!("portolan_registry_requests_total{{result=\"{}\"}} {times}", result.word()));
         }
         for (times, cause) in (1u32..).zip(HandshakeError::ALL) {
             (0..times).for_each(|_| metrics.handshake_error(cause));
-            expected.push(format!(
-                "portolan_tls_handshake_errors_total{{cause=\"{}\"}} {times}",
-                cause.word()
-            ));
+            expected
+                .push(format!("portolan_tls_handshake_errors_total{{cause=\"{}\"}} {times}", cause.word()));
         }
         let mut times = 0;
         for mode in Mode::ALL {
@@ -499,11 +448,7 @@ mod tests {
         metrics.connections.inc();
         let text = metrics.encode();
         for line in [
-            concat!(
-                "portolan_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
+            concat!("portolan_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "portolan_audit_dropped_total 0",
             "portolan_audit_errors_total 0",
             "portolan_cache_entries 0",

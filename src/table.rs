@@ -97,17 +97,13 @@ impl Table {
         namespace: Option<&str>,
     ) -> (Lookup<'t>, usize) {
         let mut probes = 0;
-        let closest = self
-            .index
-            .closest(reference, namespace, &mut probes)
-            .map(|seat| self.rule(seat));
+        let closest = self.index.closest(reference, namespace, &mut probes).map(|seat| self.rule(seat));
         let lookup = match closest {
             Some(rule) if rule.keep() => Lookup::Exception(rule),
             closest => match (self.index.inside(reference, namespace, &mut probes), closest) {
-                (Inside::Of(seat), _) => Lookup::Inside {
-                    rule: self.rule(seat),
-                    mirror: seat.mirror as usize,
-                },
+                (Inside::Of(seat), _) => {
+                    Lookup::Inside { rule: self.rule(seat), mirror: seat.mirror as usize }
+                }
                 (Inside::Nobodys, _) => Lookup::InsideNoRule,
                 (Inside::No, Some(rule)) => Lookup::Rule(rule),
                 (Inside::No, None) => Lookup::NoRule,
@@ -131,7 +127,7 @@ impl Table {
             })
             .collect();
         // Stable: rules that are equal in both stay as written, and those that are not admitted come last.
-        holding.sort_by(|left, right| (right.0, right.1).cmp(&(left.0, left.1)));
+        holding.sort_by_key(|(closeness, fit, _)| std::cmp::Reverse((*closeness, *fit)));
         let mut won = false;
         let fate = |(closeness, fit, rule): (Closeness, Option<scope::Fit>, &'t Arc<Rule>)| {
             let wildcard = matches!(closeness, Closeness::Everything | Closeness::Wildcard(..));
@@ -142,11 +138,7 @@ impl Table {
                 Some(_) if won => Fate::LessSpecific,
                 Some(_) => {
                     won = true;
-                    if inside && !rule.keep() {
-                        Fate::InsideMirror
-                    } else {
-                        Fate::Won
-                    }
+                    if inside && !rule.keep() { Fate::InsideMirror } else { Fate::Won }
                 }
             };
             Considered { rule, fate }
@@ -170,9 +162,7 @@ impl Table {
     }
 
     fn rule(&self, seat: Seat) -> &Arc<Rule> {
-        self.rules
-            .get(seat.rule as usize)
-            .expect("the index was made of these rules")
+        self.rules.get(seat.rule as usize).expect("the index was made of these rules")
     }
 }
 

@@ -43,9 +43,7 @@ impl Acceptor {
         // certificate.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Self {
-            inner: TlsAcceptor::from(Arc::new(config)),
-        }
+        Self { inner: TlsAcceptor::from(Arc::new(config)) }
     }
 
     /// Does one handshake, which may take `limit`.

@@ -8,8 +8,8 @@ use crate::{
     metrics::Verdict as Counted,
     review::{Answer, Envelope, Pod, Request, Review, Verdict},
     rewrite::{
-        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Scope, Sources, exemption, fields, plan,
-        same_name, standing, whole_pod,
+        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Scope, Sources, exemption, fields,
+        plan, same_name, standing, whole_pod,
     },
     table::Table,
 };
@@ -32,9 +32,10 @@ pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: 
     let own_namespace = state.options.own_namespace.as_deref();
     let old_sources = old.map(Sources::of).unwrap_or_default();
 
-    let fields: Vec<Field<'_>> = fields(pod, scope).filter(|field| is_asked_about(field, scope, old)).collect();
+    let fields: Vec<Field<'_>> =
+        fields(pod, scope).filter(|field| is_asked_about(field, scope, old)).collect();
     let mut scratch = String::new();
-    let plans = fields.iter().map(|field| {
+    let plan_of = |field: &Field<'_>| {
         let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
         if let Some(decision) = standing(field, old_image, &old_sources) {
             return Plan::Settled(decision);
@@ -43,7 +44,8 @@ pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: 
             return Plan::Settled(Decision::kept(reason));
         }
         plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
-    });
+    };
+    let plans = fields.iter().map(plan_of).collect();
     let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
     let decisions = decide(plans, asking).await;
     let images: Vec<Judged<'_>> =
@@ -52,7 +54,9 @@ pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: 
     let extent = match (scope, old) {
         (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
         (Scope::Pod, Some(_)) => Extent::Update(&old_sources),
-        (Scope::Pod, None) if whole_pod(pod, &request.namespace, own_namespace).is_some() => Extent::ImagesOnly,
+        (Scope::Pod, None) if whole_pod(pod, &request.namespace, own_namespace).is_some() => {
+            Extent::ImagesOnly
+        }
         (Scope::Pod, None) => Extent::Create,
     };
     let body = answer(&request, pod, &images, extent, &table, mode);
@@ -100,7 +104,9 @@ fn is_asked_about(field: &Field<'_>, scope: Scope, old: Option<&Pod<'_>>) -> boo
 /// A review whose objects could not be read as Pods: fine if they are none.
 fn unreadable(state: &Admission, body: &[u8]) -> Reply {
     match Envelope::parse(body) {
-        Ok(envelope) if envelope.is_pod => guard::fail_open(state, body, "the Pod in the review could not be read"),
+        Ok(envelope) if envelope.is_pod => {
+            guard::fail_open(state, body, "the Pod in the review could not be read")
+        }
         Ok(envelope) => Reply { status: 200, body: allowed(&envelope.uid).to_json() },
         Err(error) => guard::refuse(&error),
     }
@@ -149,9 +155,9 @@ fn keep_record(
     started: Instant,
 ) {
     let metadata = pod.metadata.as_ref();
-    let owner = metadata.and_then(|metadata| metadata.owner_references.as_deref()).and_then(|owners| {
-        owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())
-    });
+    let owner = metadata
+        .and_then(|metadata| metadata.owner_references.as_deref())
+        .and_then(|owners| owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first()));
     let pod_name = match metadata {
         _ if !request.name.is_empty() => &request.name,
         Some(metadata) if !metadata.name.is_empty() => &metadata.name,

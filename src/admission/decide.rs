@@ -27,10 +27,9 @@ pub enum Asking<'a> {
 ///
 /// Each image has its own answer: what came in time is used though a sibling's did not come. If memory has them
 /// all, this future is ready at its first poll.
-pub async fn decide(plans: impl IntoIterator<Item = Plan>, asking: Asking<'_>) -> Vec<Decision> {
-    let plans = plans.into_iter();
+pub async fn decide(plans: Vec<Plan>, asking: Asking<'_>) -> Vec<Decision> {
     let now = Instant::now();
-    let mut decisions = Vec::with_capacity(plans.size_hint().0);
+    let mut decisions = Vec::with_capacity(plans.len());
     let mut waiting = Vec::new();
     for plan in plans {
         let question = match plan {
@@ -55,7 +54,11 @@ pub async fn decide(plans: impl IntoIterator<Item = Plan>, asking: Asking<'_>) -
         }
     }
     if let (Asking::Registries { resolver, deadline }, false) = (asking, waiting.is_empty()) {
-        let answers = join_all(waiting.iter().map(|(_, question)| resolve(resolver, question, deadline))).await;
+        let mut answers = Vec::with_capacity(waiting.len());
+        for (_, question) in &waiting {
+            answers.push(resolve(resolver, question, deadline));
+        }
+        let answers = join_all(answers).await;
         for ((position, question), answer) in waiting.into_iter().zip(answers) {
             if let Some(place) = decisions.get_mut(position) {
                 *place = question.conclude(answer.into());

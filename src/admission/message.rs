@@ -35,7 +35,9 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
         Outcome::Rewritten { .. } if decision.is_unpinned() && decision.digest.is_none() => {
             format!("{would}rewritten without a digest")
         }
-        Outcome::Rewritten { .. } if decision.is_unpinned() => format!("{would}rewritten, its digest unchecked"),
+        Outcome::Rewritten { .. } if decision.is_unpinned() => {
+            format!("{would}rewritten, its digest unchecked")
+        }
         Outcome::Rewritten { to } if mode == Mode::Audit => {
             format!("would be rewritten to `{}`", shortened(to, MAX_REFERENCE))
         }
@@ -64,13 +66,15 @@ fn explain(reason: Reason) -> Option<&'static str> {
 /// Why the Pod is refused; `None` if no image is denied.
 pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
     let mut text = String::new();
-    for Judged { field, decision } in images.iter().filter(|image| image.decision.outcome == Outcome::Denied) {
+    for Judged { field, decision } in images.iter().filter(|image| image.decision.outcome == Outcome::Denied)
+    {
         let (list, reason) = (field.place.list.word(), decision.reason.word());
         let written = shortened(field.image, MAX_REFERENCE);
         text.push_str(if text.is_empty() { "portolan: " } else { "; " });
         let _ = write!(text, "image `{written}` of {list}/{} is denied ({reason})", field.name);
         if let Some(rule) = &decision.rule {
-            let mirrors: Vec<_> = rule.mirrors().iter().map(|mirror| format!("`{}`", mirror.as_str())).collect();
+            let mirrors: Vec<_> =
+                rule.mirrors().iter().map(|mirror| format!("`{}`", mirror.as_str())).collect();
             let _ = write!(text, " by the rule for `{}`: ", rule.source());
             let _ = match decision.reason {
                 Reason::Missing => write!(

@@ -87,10 +87,7 @@ struct Span {
 impl Record {
     /// Begins the record of one admission now, with room for `images` of them.
     pub fn new(head: &Head<'_>, images: usize) -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the stamp of the audit line is made here"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the stamp of the audit line is made here")]
         Self::at(Timestamp::now(), head, images)
     }
 
@@ -116,10 +113,7 @@ impl Record {
             owner: head.owner.map(|(kind, name)| {
                 let start = keep(&mut texts, kind).start;
                 texts.push('/');
-                Span {
-                    start,
-                    end: keep(&mut texts, name).end,
-                }
+                Span { start, end: keep(&mut texts, name).end }
             }),
             user: keep(&mut texts, head.user),
             images: Vec::with_capacity(images),
@@ -132,21 +126,10 @@ impl Record {
     pub fn push(&mut self, field: impl fmt::Display, container: &str, written: &str, decision: Decision) {
         let start = self.texts.len();
         write!(self.texts, "{field}").expect("writing to a string cannot fail");
-        let field = Span {
-            start,
-            end: self.texts.len(),
-        };
+        let field = Span { start, end: self.texts.len() };
         let container = keep(&mut self.texts, container);
-        let written = decision
-            .reference
-            .is_none()
-            .then(|| keep(&mut self.texts, written));
-        self.images.push(Image {
-            field,
-            container,
-            written,
-            decision,
-        });
+        let written = decision.reference.is_none().then(|| keep(&mut self.texts, written));
+        self.images.push(Image { field, container, written, decision });
     }
 
     /// How long the admission took; said last, when it is known.
@@ -224,10 +207,7 @@ impl Record {
             outcome: decision.outcome.word(),
             reason: decision.reason.word(),
             resolved_from: decision.resolved_from.map(ResolvedFrom::word),
-            mirror: decision
-                .mirror
-                .and_then(|mirror| rule?.mirrors().get(mirror))
-                .map(Mirror::as_str),
+            mirror: decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror)).map(Mirror::as_str),
             elapsed_micros: self.elapsed.as_micros(),
         }
     }
@@ -285,10 +265,7 @@ impl Serialize for Shown<'_> {
 fn keep(texts: &mut String, text: &str) -> Span {
     let start = texts.len();
     texts.push_str(cut(text));
-    Span {
-        start,
-        end: texts.len(),
-    }
+    Span { start, end: texts.len() }
 }
 
 /// The first [`MAX_TEXT`] bytes of a text, fewer if a character would be split.

@@ -19,10 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::counter::Counter;
-
 use super::record::Record;
-use crate::metrics::Metrics;
+use crate::metrics::{Events, Metrics};
 
 /// The audit log: a handle that is cheap to clone.
 ///
@@ -39,7 +37,7 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub struct Log {
     queue: SyncSender<Message>,
-    dropped: Counter,
+    dropped: Events,
     /// Says once that the writer is done: nobody sends on it, it only ends.
     done: Arc<Mutex<Receiver<()>>>,
 }
@@ -82,10 +80,7 @@ impl Log {
         destination
             .open()
             .and_then(|file| Self::start_with(file, queue, metrics))
-            .map_err(|source| OpenLogError {
-                destination: destination.clone(),
-                source,
-            })
+            .map_err(|source| OpenLogError { destination: destination.clone(), source })
     }
 
     /// Starts the writer on something else than a file.
@@ -110,11 +105,7 @@ impl Log {
             let _running: SyncSender<()> = running;
             writer.run();
         })?;
-        Ok(Self {
-            queue: sender,
-            dropped,
-            done: Arc::new(Mutex::new(done)),
-        })
+        Ok(Self { queue: sender, dropped, done: Arc::new(Mutex::new(done)) })
     }
 
     /// Hands over a record; never waits. One that finds the queue full is dropped and counted.
@@ -210,8 +201,7 @@ impl<W: Write> Writer<W> {
                     break;
                 }
                 self.write();
-                self.dropped
-                    .report(self.metrics.audit_dropped.get(), Instant::now());
+                self.dropped.report(self.metrics.audit_dropped.get(), Instant::now());
                 if self.failing {
                     thread::sleep(RETRY);
                 } else if fill == Fill::All && !self.closing {
@@ -304,11 +294,7 @@ impl Dropped {
     /// Says how many records were dropped since the last time, not too often. Gives what it said.
     fn report(&mut self, dropped: u64, now: Instant) -> Option<u64> {
         let new = dropped - self.reported;
-        if new == 0
-            || self
-                .at
-                .is_some_and(|at| now.saturating_duration_since(at) < REPORT_EVERY)
-        {
+        if new == 0 || self.at.is_some_and(|at| now.saturating_duration_since(at) < REPORT_EVERY) {
             return None;
         }
         (self.reported, self.at) = (dropped, Some(now));

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
 
 use super::{ExitStatus, OutputFormat, Printer, parse_duration};
 use crate::{
     admission::{Asking, decide},
-    cluster,
+    cluster::{self, TableText},
     registry::{CachePolicy, Credentials, Resolver},
     rewrite::{Decision, Outcome, Pull, Reason, is_placeholder, plan},
     server::{ConfigMapName, endpoints, no_effect_yet},
@@ -146,16 +146,22 @@ async fn read_table(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result
         (text, format!("`{}`", path.display()))
     } else {
         let ConfigMapName { namespace, name } = &args.table_configmap;
-        let text = cluster::read_table(namespace, name)
-            .await
-            .with_context(|| format!("cannot read the mapping table from ConfigMap `{namespace}/{name}`"))?;
-        (text, format!("in ConfigMap `{namespace}/{name}`"))
+        let place = format!("in ConfigMap `{namespace}/{name}`");
+        let unreadable = || format!("cannot read the mapping table {place}");
+        let client =
+            cluster::Client::connect(cluster::WatchPolicy::default()).await.with_context(unreadable)?;
+        let text = match cluster::read_table(&client, namespace, name).await.with_context(unreadable)? {
+            TableText::Text { text, .. } => text.into_string(),
+            TableText::KeyMissing => bail!("{}: it has no key `{}`", unreadable(), cluster::TABLE_KEY),
+            TableText::Absent | TableText::Unread => bail!("{}: there is no such ConfigMap", unreadable()),
+        };
+        (text, place)
     };
     let parsed = Table::parse(&text).with_context(|| format!("cannot read the mapping table {place}"))?;
     for warning in &parsed.warnings {
         printer.warning(&format!("mapping table {place}: {warning}"));
     }
-    if let Some(warning) = no_effect_yet(&parsed.table, args.lock.as_deref()) {
+    if let Some(warning) = no_effect_yet(&parsed.table, args.lock.is_some()) {
         printer.warning(&warning);
     }
     Ok(parsed.table)

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::{ExitStatus, Printer, parse_duration};
+use super::{ExitStatus, parse_duration};
 use crate::{
-    admission, audit, cluster,
+    admission, cluster,
     registry::CachePolicy,
     rewrite,
-    server::{self, CertificateSource, ConfigMapName, Settings, TableSource},
+    server::{self, AuditDestination, CertificateSource, ConfigMapName, Settings, TableSource},
 };
 
 /// How the webhook is to run.
@@ -107,12 +107,9 @@ enum Mode {
     Enforce,
 }
 
-pub(super) fn run(args: ServeArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitStatus> {
     server::log_to_stderr();
     let settings = settings(args)?;
-    if settings.has_lock {
-        printer.warning("no effect yet in this version: `--lock`");
-    }
     // The API server's calls are short and the audit log has a thread of its own: workers follow the CPUs that the
     // process may use, and more than four only contend for memory.
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
@@ -154,7 +151,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
         has_lock: args.lock.is_some(),
         listen: args.listen,
         ops_listen: args.ops_listen,
-        audit: args.audit_log.map_or(audit::Destination::Stdout, audit::Destination::File),
+        audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),
         audit_queue: args.audit_queue,
         admission: admission::Options {
             own_namespace,

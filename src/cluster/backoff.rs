@@ -13,11 +13,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Begins with `first` and never exceeds `longest`.
     pub(super) fn new(first: Duration, longest: Duration) -> Self {
-        Self {
-            first,
-            longest,
-            next: first.min(longest),
-        }
+        Self { first, longest, next: first.min(longest) }
     }
 
     /// The pause to take now; the one after it is twice as long.

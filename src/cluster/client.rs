@@ -22,9 +22,7 @@ impl Client {
     pub async fn connect(policy: WatchPolicy) -> Result<Self, ConnectError> {
         let config = kube::Config::infer()
             .await
-            .map_err(|source| ConnectError::NoCluster {
-                source: source.into(),
-            })?;
+            .map_err(|source| ConnectError::NoCluster { source: source.into() })?;
         Self::new(config, policy)
     }
 
@@ -44,9 +42,8 @@ impl Client {
     fn new(mut config: kube::Config, policy: WatchPolicy) -> Result<Self, ConnectError> {
         config.default_retry = false;
         config.connect_timeout = Some(policy.call_timeout);
-        let kube = kube::Client::try_from(config).map_err(|source| ConnectError::Client {
-            source: source.into(),
-        })?;
+        let kube = kube::Client::try_from(config)
+            .map_err(|source| ConnectError::Client { source: source.into() })?;
         Ok(Self { kube, policy })
     }
 
@@ -65,10 +62,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Client")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Client").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
@@ -164,18 +158,13 @@ impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
-            kube::Error::Api(status) => Self::Refused {
-                code: status.code,
-                message: cut(status.message).into_boxed_str(),
-            },
+            kube::Error::Api(status) => {
+                Self::Refused { code: status.code, message: cut(status.message).into_boxed_str() }
+            }
             // Their words may quote the answer.
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Unreadable,
-            kube::Error::Service(source) => Self::NoCall {
-                message: chain(&*source),
-            },
-            other => Self::NoCall {
-                message: chain(&other),
-            },
+            kube::Error::Service(source) => Self::NoCall { message: chain(&*source) },
+            other => Self::NoCall { message: chain(&other) },
         }
     }
 }

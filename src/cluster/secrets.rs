@@ -101,10 +101,9 @@ impl Secret {
         let wire: WireSecret = serde_json::from_str(text).map_err(|_| CallError::Unreadable)?;
         let data = wire.data.unwrap_or_default();
         let decode = |base64: Option<String>| match base64 {
-            Some(base64) => STANDARD
-                .decode(base64)
-                .map(|bytes| Some(bytes.into()))
-                .map_err(|_| CallError::Unreadable),
+            Some(base64) => {
+                STANDARD.decode(base64).map(|bytes| Some(bytes.into())).map_err(|_| CallError::Unreadable)
+            }
             None => Ok(None),
         };
         Ok(Self {
@@ -165,8 +164,7 @@ impl Reader {
         let mut backoff = Backoff::new(policy.first_pause, policy.longest_pause);
         loop {
             let wanted = names.borrow_and_update().clone();
-            self.secrets
-                .send_if_modified(|secrets| secrets.keep_only(&wanted));
+            self.secrets.send_if_modified(|secrets| secrets.keep_only(&wanted));
 
             let pause = match self.read_all(&wanted).await {
                 Ok(()) => {
@@ -215,11 +213,7 @@ impl Reader {
             .get(name, &GetParams::default())
             .map_err(|error| CallError::from(kube::Error::BuildRequest(error)))?;
         // As text, since kube logs an answer that it cannot parse, whole, at level WARN.
-        match self
-            .client
-            .within_limit(self.client.kube.request_text(request))
-            .await
-        {
+        match self.client.within_limit(self.client.kube.request_text(request)).await {
             Ok(text) => Ok(SecretState::Present(Arc::new(Secret::from_json(&text)?))),
             Err(CallError::NotFound) => Ok(SecretState::Absent),
             Err(error) => Err(error),
@@ -289,24 +283,14 @@ mod tests {
         let state = SecretState::Present(Arc::new(secret));
         let secrets = Secrets(BTreeMap::from([("harbor".into(), state)]));
         let shown = format!("{secrets:?}");
-        assert!(
-            shown.contains("<redacted>") && !shown.contains("anary") && !shown.contains("99"),
-            "{shown}"
-        );
+        assert!(shown.contains("<redacted>") && !shown.contains("anary") && !shown.contains("99"), "{shown}");
     }
 
     #[test]
     fn a_secret_that_cannot_be_read_is_not_quoted() {
-        for text in [
-            "canary",
-            r#"{"data":{".dockerconfigjson":"canary!"}}"#,
-            r#"{"data":"canary"}"#,
-        ] {
+        for text in ["canary", r#"{"data":{".dockerconfigjson":"canary!"}}"#, r#"{"data":"canary"}"#] {
             let error = Secret::from_json(text).unwrap_err();
-            assert!(
-                !format!("{error} {error:?}").contains("canary"),
-                "{text}: {error:?}"
-            );
+            assert!(!format!("{error} {error:?}").contains("canary"), "{text}: {error:?}");
         }
     }
 
@@ -315,9 +299,7 @@ mod tests {
         for name in ["a", "harbor-pull", "harbor.pull-2"] {
             assert!(is_object_name(name), "`{name}`");
         }
-        for name in [
-            "", "Harbor", "-a", "a-", "a..b", ".a", "a/b", "a%2Fb", "../nodes", "a?x=y", "é",
-        ] {
+        for name in ["", "Harbor", "-a", "a-", "a..b", ".a", "a/b", "a%2Fb", "../nodes", "a?x=y", "é"] {
             assert!(!is_object_name(name), "`{name}`");
         }
         assert!(!is_object_name(&"a".repeat(254)));

@@ -131,15 +131,9 @@ impl Watcher {
         self.publish(listed.map_or(TableText::Absent, TableText::of));
 
         // The server closes after whole seconds; 0 would mean its own choice.
-        let seconds = u32::try_from(policy.watch_timeout.as_secs())
-            .unwrap_or(u32::MAX)
-            .max(1);
+        let seconds = u32::try_from(policy.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let parameters = WatchParams::default().fields(&self.selector).timeout(seconds);
-        let events = match self
-            .client
-            .within_limit(self.api.watch(&parameters, &resource_version))
-            .await
-        {
+        let events = match self.client.within_limit(self.api.watch(&parameters, &resource_version)).await {
             Err(CallError::Refused { code: GONE, .. }) => return Ok(()),
             other => other?,
         };

@@ -29,19 +29,13 @@ impl TroubleReport {
             changed
         });
         if changed {
-            warn!(
-                watching = self.watching,
-                error = trouble,
-                "cannot read from the cluster"
-            );
+            warn!(watching = self.watching, error = trouble, "cannot read from the cluster");
         }
     }
 
     /// Says that all is well again.
     pub(super) fn end(&self) {
-        let changed = self
-            .sender
-            .send_if_modified(|published| published.take().is_some());
+        let changed = self.sender.send_if_modified(|published| published.take().is_some());
         if changed {
             info!(watching = self.watching, "reading from the cluster again");
         }

@@ -1,8 +1,12 @@
 //! Asking again in the background, so that what is in use is fresh when the next admission wants it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 
 use super::{memory::Key, resolver::Resolver};
 
@@ -13,23 +17,24 @@ impl Resolver {
     /// future stops it; fetches under way go on to their end.
     pub async fn refresh_forever(&self) {
         let turn = (self.shared.policy.fresh_for / TURNS).clamp(SHORTEST_TURN, LONGEST_TURN);
-        let mut ticks = tokio::time::interval(turn);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut turns = tokio::time::interval(turn);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut waiting = VecDeque::new();
+        let mut under_way = FuturesUnordered::new();
         loop {
-            ticks.tick().await;
-            self.refresh_due(Instant::now()).await;
+            tokio::select! {
+                _ = turns.tick(), if waiting.is_empty() => waiting.extend(self.shared.memory.due(Instant::now())),
+                Some(()) = under_way.next() => {}
+            }
+            while under_way.len() < AT_ONCE
+                && let Some(key) = waiting.pop_front()
+            {
+                under_way.push(self.refresh(key));
+            }
         }
     }
 
-    /// Asks again for what is due at `now`.
-    async fn refresh_due(&self, now: Instant) {
-        let due = self.shared.memory.due(now);
-        futures::stream::iter(due)
-            .for_each_concurrent(AT_ONCE, async |key| self.refresh(&key).await)
-            .await;
-    }
-
-    async fn refresh(&self, key: &Key) {
+    async fn refresh(&self, key: Arc<Key>) {
         let Some(host) = self.shared.host(key.reference.registry()) else {
             return;
         };
@@ -40,9 +45,7 @@ impl Resolver {
             self.shared.counters.refreshed.count();
             // However fresh the answer is that we have.
             let known = |_| None;
-            self.shared
-                .ask(&host, &key.reference, now + PATIENCE, known)
-                .await;
+            self.shared.ask(&host, &key.reference, now + PATIENCE, known).await;
         }
     }
 }
@@ -50,7 +53,7 @@ impl Resolver {
 /// How many refreshes are under way at once, over all registries.
 const AT_ONCE: usize = 8;
 
-/// How long one refresh is waited for. Then its registry counts as silent, and the next is asked.
+/// How long one refresh is waited for. Then its registry counts as silent, and its place is free.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many turns there are in the time that an answer is fresh: each refresh then comes at most 5 % late.

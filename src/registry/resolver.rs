@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -47,7 +48,7 @@ use crate::image::{Digest, Reference};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Resolver {
     pub(super) shared: Arc<Shared>,
 }
@@ -123,10 +124,7 @@ pub struct RegistryStatus {
 impl Resolver {
     /// A resolver that knows nothing. Reads the system's root certificates.
     pub fn new(policy: CachePolicy) -> Self {
-        let hosts = Hosts {
-            by_name: HashMap::new(),
-            fallback: None,
-        };
+        let hosts = Hosts { by_name: HashMap::new(), fallback: None };
         Self {
             shared: Arc::new(Shared {
                 policy,
@@ -193,11 +191,7 @@ impl Resolver {
         for (mirror, reference) in question.mirrors.iter().enumerate() {
             match standing(reference) {
                 Standing::Found(digest) => {
-                    return Some(Answer::Found {
-                        mirror,
-                        digest,
-                        from: AnswerSource::Memory,
-                    });
+                    return Some(Answer::Found { mirror, digest, from: AnswerSource::Memory });
                 }
                 Standing::ToAsk => to_ask = true,
                 _ => {}
@@ -207,10 +201,7 @@ impl Resolver {
             return None;
         }
         Some(self.shared.conclude(&hosts, question, now, |mirror| {
-            question
-                .mirrors
-                .get(mirror)
-                .map_or(Standing::ToAsk, |reference| standing(reference))
+            question.mirrors.get(mirror).map_or(Standing::ToAsk, |reference| standing(reference))
         }))
     }
 
@@ -222,11 +213,7 @@ impl Resolver {
             return answer;
         }
         let shared = &self.shared;
-        let hosts: Vec<_> = question
-            .mirrors
-            .iter()
-            .map(|mirror| shared.host(mirror.registry()))
-            .collect();
+        let hosts: Vec<_> = question.mirrors.iter().map(|mirror| shared.host(mirror.registry())).collect();
         let mirrors = || question.mirrors.iter().copied().zip(&hosts);
         let standing = |(reference, host): (&Reference, &Option<Arc<Host>>), now| match host {
             Some(host) => shared.standing(host, reference, question.always, now),
@@ -237,20 +224,15 @@ impl Resolver {
             let now = Instant::now();
             let outcome = match (standing((reference, host), now), host) {
                 (Standing::ToAsk, Some(host)) => {
-                    let behind = mirrors()
-                        .skip(mirror + 1)
-                        .any(|behind| standing(behind, now) == Standing::ToAsk);
+                    let behind =
+                        mirrors().skip(mirror + 1).any(|behind| standing(behind, now) == Standing::ToAsk);
                     let left = deadline.saturating_duration_since(now);
                     let patience = if behind { left / 2 } else { left };
                     let known = |now| shared.known(reference, host, now, question.always);
                     match shared.ask(host, reference, now + patience, known).await {
                         Asked::Known(digest) => Standing::Found(digest),
                         Asked::Verdict(Verdict::Found(digest)) => {
-                            return Answer::Found {
-                                mirror,
-                                digest,
-                                from: AnswerSource::Registry,
-                            };
+                            return Answer::Found { mirror, digest, from: AnswerSource::Registry };
                         }
                         Asked::Verdict(Verdict::Missing) => Standing::Missing,
                         Asked::Verdict(Verdict::Unauthorized) => Standing::Unauthorized,
@@ -260,11 +242,7 @@ impl Resolver {
                 (standing, _) => standing,
             };
             if let Standing::Found(digest) = outcome {
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Memory,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
             }
             outcomes.push(outcome);
         }
@@ -281,23 +259,20 @@ impl Resolver {
         let mut registries: Vec<_> = hosts
             .by_name
             .values()
-            .map(|host| RegistryStatus {
-                host: host.name().into(),
-                left_alone_for: host.left_alone_for(now),
-            })
+            .map(|host| RegistryStatus { host: host.name().into(), left_alone_for: host.left_alone_for(now) })
             .collect();
         registries.sort_by(|a, b| a.host.cmp(&b.host));
-        Status {
-            entries,
-            negative_entries,
-            counts: self.shared.counters.read(),
-            registries,
-        }
+        Status { entries, negative_entries, counts: self.shared.counters.read(), registries }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("policy", &self.shared.policy).finish_non_exhaustive()
     }
 }
 
 /// What all clones of a resolver share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) policy: CachePolicy,
     pub(super) memory: Memory,
@@ -309,7 +284,6 @@ pub(super) struct Shared {
 }
 
 /// The registries: those configured, and those that were asked without being so.
-#[derive(Debug)]
 struct Hosts {
     by_name: HashMap<Box<str>, Arc<Host>>,
     fallback: Option<Credentials>,
@@ -355,10 +329,7 @@ impl Shared {
         };
         let mut by_name = hosts.by_name.clone();
         by_name.insert(name.into(), Arc::clone(&host));
-        self.hosts.store(Arc::new(Hosts {
-            by_name,
-            fallback: hosts.fallback.clone(),
-        }));
+        self.hosts.store(Arc::new(Hosts { by_name, fallback: hosts.fallback.clone() }));
         Some(host)
     }
 
@@ -385,16 +356,14 @@ impl Shared {
             Boarded::Known(verdict) => return Asked::Verdict(verdict),
         };
         let begun = flight.begun;
-        match flight.wait_until(deadline).await {
-            Ok(verdict) => Asked::Verdict(verdict.unwrap_or(Verdict::Unavailable)),
-            Err(Late) => {
-                let now = Instant::now();
-                if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
-                    host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
-                }
-                Asked::Verdict(Verdict::Unavailable)
+        let verdict = flight.wait_until(deadline).await;
+        if verdict == Err(Late) {
+            let now = Instant::now();
+            if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
+                host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
             }
         }
+        Asked::Verdict(verdict.ok().flatten().unwrap_or(Verdict::Unavailable))
     }
 
     /// Fetches, and keeps what came of it before anybody who waits hears of it.
@@ -442,12 +411,10 @@ impl Shared {
         if let Some(digest) = self.memory.fresh(probe, now, always) {
             return Some(Verdict::Found(digest));
         }
-        self.memory
-            .refusal(probe, now, always)
-            .map(|refusal| match refusal {
-                Refusal::Missing => Verdict::Missing,
-                Refusal::Unauthorized => Verdict::Unauthorized,
-            })
+        self.memory.refusal(probe, now, always).map(|refusal| match refusal {
+            Refusal::Missing => Verdict::Missing,
+            Refusal::Unauthorized => Verdict::Unauthorized,
+        })
     }
 
     fn standing(&self, host: &Host, reference: &Reference, always: bool, now: Instant) -> Standing {
@@ -480,18 +447,10 @@ impl Shared {
             let probe = host.map(|host| host.probe(reference));
             if let Some(digest) = probe.and_then(|probe| self.memory.fresh(probe, now, question.always)) {
                 // It came while the mirrors behind this one were asked.
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Memory,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
             }
             if let Some(digest) = probe.and_then(|probe| self.memory.stale(probe, now)) {
-                return Answer::Found {
-                    mirror,
-                    digest,
-                    from: AnswerSource::Stale,
-                };
+                return Answer::Found { mirror, digest, from: AnswerSource::Stale };
             }
             silent = silent.or(Some(mirror));
             all_refused &= standing == Standing::Unauthorized;
@@ -505,9 +464,7 @@ impl Shared {
 }
 
 fn logins(credentials: Option<&Credentials>, registry: &str) -> Vec<ScopedLogin> {
-    credentials
-        .map(|credentials| credentials.logins(registry))
-        .unwrap_or_default()
+    credentials.map(|credentials| credentials.logins(registry)).unwrap_or_default()
 }
 
 /// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but

@@ -37,7 +37,7 @@ pub struct Question {
 
 /// The image's place in one mirror of the rule.
 #[derive(Debug)]
-pub struct Candidate {
+struct Candidate {
     mirror: usize,
     reference: Reference,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cluster::{Secret, SecretNames},
-    registry::{Credentials, EndpointConfig},
+    registry::{ClientCertificate, Credentials, EndpointConfig},
     table::Table,
 };
 
@@ -26,6 +26,21 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
             }
         }
     };
+    let identity = |name: &str, host: &str| -> Option<ClientCertificate> {
+        let secret = secret(name)?;
+        let text = |bytes: Option<&[u8]>| bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+        match (text(secret.tls_certificate()), text(secret.tls_key())) {
+            (Some(chain_pem), Some(key_pem)) => Some(ClientCertificate { chain_pem, key_pem }),
+            _ => {
+                tracing::warn!(
+                    secret = name,
+                    registry = host,
+                    "Secret has no keys `tls.crt` and `tls.key` in PEM"
+                );
+                None
+            }
+        }
+    };
     table
         .registries()
         .iter()
@@ -34,23 +49,25 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
             plain_http: entry.plain_http,
             ca_pem: entry.ca.as_deref().map(str::to_owned),
             credentials: entry.credentials.as_deref().and_then(|name| login(name, &entry.host)),
+            client_certificate: entry
+                .client_certificate
+                .as_deref()
+                .and_then(|name| identity(name, &entry.host)),
         })
         .collect()
 }
 
 /// The Secrets in Portolan's namespace that the table names.
-pub fn secret_names(table: &Table) -> SecretNames {
-    table.registries().iter().filter_map(|entry| entry.credentials.clone()).collect()
+pub(super) fn secret_names(table: &Table) -> SecretNames {
+    table
+        .registries()
+        .iter()
+        .flat_map(|entry| [entry.credentials.clone(), entry.client_certificate.clone()])
+        .flatten()
+        .collect()
 }
 
 /// What a table or a flag asks for that this version reads but does not do; `None` if there is nothing.
 pub fn no_effect_yet(table: &Table, has_lock: bool) -> Option<String> {
-    let mut parts = Vec::new();
-    if has_lock || table.uses_lock() {
-        parts.push("`lock`");
-    }
-    if table.registries().iter().any(|entry| entry.client_certificate.is_some()) {
-        parts.push("`clientCertificate`");
-    }
-    (!parts.is_empty()).then(|| format!("no effect yet in this version: {}", parts.join(", ")))
+    (has_lock || table.uses_lock()).then(|| "`lock` has no effect yet in this version".to_owned())
 }

@@ -43,22 +43,13 @@ struct State {
 impl Health {
     /// Without conditions, ready until the drain.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
-            shutdown,
-            conditions: Mutex::default(),
-        }
+        Self { shutdown, conditions: Mutex::default() }
     }
 
     /// Adds a condition, not met yet.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let condition = Condition {
-            name,
-            state: Arc::default(),
-        };
-        self.conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(condition.clone());
+        let condition = Condition { name, state: Arc::default() };
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner).push(condition.clone());
         condition
     }
 
@@ -77,12 +68,7 @@ impl Health {
             let note = note.map(|note| format!(": {note}")).unwrap_or_default();
             writeln!(text, "[{sign}] {name} {word}{note}").expect("writing to a string cannot fail");
         };
-        for condition in self
-            .conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for condition in self.conditions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let state = condition.state.lock().unwrap_or_else(PoisonError::into_inner);
             line(condition.name, state.met, state.note.as_deref());
         }
@@ -126,10 +112,7 @@ mod tests {
             )
         );
         table.meet();
-        assert_eq!(
-            health.report(),
-            (true, "[+] table ok\n[+] socket ok\nready\n".into())
-        );
+        assert_eq!(health.report(), (true, "[+] table ok\n[+] socket ok\nready\n".into()));
     }
 
     #[test]
@@ -138,10 +121,7 @@ mod tests {
         let table = health.condition("table");
         table.meet();
         table.note("the last edit was refused");
-        assert_eq!(
-            health.report(),
-            (true, "[+] table ok: the last edit was refused\nready\n".into())
-        );
+        assert_eq!(health.report(), (true, "[+] table ok: the last edit was refused\nready\n".into()));
     }
 
     #[test]
@@ -152,10 +132,7 @@ mod tests {
         shutdown.drain();
         assert_eq!(
             health.report(),
-            (
-                false,
-                "[-] running missing: the process is about to end\nnot ready\n".into()
-            )
+            (false, "[-] running missing: the process is about to end\nnot ready\n".into())
         );
     }
 }

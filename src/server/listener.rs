@@ -148,26 +148,16 @@ pub async fn serve(
     metrics: Arc<Metrics>,
 ) -> Drained {
     let Listener { socket, limits } = listener;
-    let shared = Shared {
-        limits,
-        tls,
-        router,
-        metrics,
-        leaving: AtomicBool::new(false),
-    };
+    let shared = Shared { limits, tls, router, metrics, leaving: AtomicBool::new(false) };
     let mut connections = Connections {
         shared: Arc::new(shared),
         permits: Arc::new(Semaphore::new(limits.connections)),
         tasks: JoinSet::new(),
         closers: HashMap::new(),
     };
-    connections
-        .accept_until(&socket, shutdown.reached(Phase::Draining))
-        .await;
+    connections.accept_until(&socket, shutdown.reached(Phase::Draining)).await;
     connections.shared.leaving.store(true, Ordering::Relaxed);
-    connections
-        .accept_until(&socket, stopped_or(&shutdown, policy.delay))
-        .await;
+    connections.accept_until(&socket, stopped_or(&shutdown, policy.delay)).await;
     connections.accept_queued(&socket).await;
     drop(socket);
     connections.wait_until(stopped_or(&shutdown, policy.linger)).await;
@@ -319,10 +309,7 @@ async fn accept(
     permits: &Arc<Semaphore>,
     socket: &TcpListener,
 ) -> (OwnedSemaphorePermit, io::Result<TcpStream>) {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     (permit, socket.accept().await.map(|(stream, _)| stream))
 }
 

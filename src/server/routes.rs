@@ -19,18 +19,10 @@ use http_body_util::BodyExt;
 
 use super::health::Health;
 use crate::{
+    admission::Reply,
     metrics::{self, Metrics},
     rewrite::Mode,
 };
-
-/// One request's answer, ready to be written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// With status 200 JSON, otherwise a short text.
-    pub body: Vec<u8>,
-}
 
 /// How much of a body is read, and how long that may take.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +36,7 @@ pub struct BodyLimits {
 impl Default for BodyLimits {
     /// 8 MiB (product.md §7: an UPDATE holds two objects of at most 3 MiB each), and the longest timeout of a webhook.
     fn default() -> Self {
-        Self {
-            size: 8 << 20,
-            time: Duration::from_secs(30),
-        }
+        Self { size: 8 << 20, time: Duration::from_secs(30) }
     }
 }
 
@@ -113,18 +102,10 @@ async fn mutate<F: Future<Output = Reply>>(
         Ok(Err(error)) => return error.into_response(),
         Err(_) => return ReadBodyError::Late.into_response(),
     };
-    let reply = answer(
-        body,
-        timeout.map(|timeout| timeout.saturating_sub(begin.elapsed())),
-    )
-    .await;
+    let reply = answer(body, timeout.map(|timeout| timeout.saturating_sub(begin.elapsed()))).await;
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let kind = if response.status() == StatusCode::OK {
-        JSON
-    } else {
-        TEXT
-    };
+    let kind = if response.status() == StatusCode::OK { JSON } else { TEXT };
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
@@ -203,9 +184,7 @@ async fn discard(mut body: Body, limit: usize) {
 /// The keys and values of a query, as written.
 fn parameters(uri: &http::Uri) -> impl Iterator<Item = (&str, &str)> {
     let query = uri.query().unwrap_or_default();
-    query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Reads a duration as Go prints it: `10s`, `2.5s`, `1m30s`.
@@ -215,9 +194,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let (number, after) = rest.split_at_checked(digits)?;
-        let unit = after
-            .find(|character: char| character.is_ascii_digit())
-            .unwrap_or(after.len());
+        let unit = after.find(|character: char| character.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at_checked(unit)?;
         let unit = match unit {
             "h" => 3600.0,
@@ -231,11 +208,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         seconds += number.parse::<f64>().ok()? * unit;
         rest = after;
     }
-    if text.is_empty() {
-        None
-    } else {
-        Duration::try_from_secs_f64(seconds).ok()
-    }
+    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -36,9 +36,7 @@ pub enum Phase {
 impl Shutdown {
     /// Nothing has been asked for.
     pub fn new() -> Self {
-        Self {
-            phase: watch::Sender::new(Phase::Running),
-        }
+        Self { phase: watch::Sender::new(Phase::Running) }
     }
 
     /// Begins the drain.

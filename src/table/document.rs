@@ -74,12 +74,7 @@ pub(super) static TABLE: Section = Section {
             Value::Word(&["portolan.dev/v1"]),
             "apiVersion: portolan.dev/v1",
         ),
-        required(
-            Id::Kind,
-            "kind",
-            Value::Word(&["MappingTable"]),
-            "kind: MappingTable",
-        ),
+        required(Id::Kind, "kind", Value::Word(&["MappingTable"]), "kind: MappingTable"),
         optional(Id::Defaults, "defaults", Value::Section(&DEFAULTS)),
         required(Id::Rules, "rules", Value::Sections(&RULE), "rules: []"),
         optional(Id::Registries, "registries", Value::Sections(&REGISTRY)),
@@ -87,10 +82,8 @@ pub(super) static TABLE: Section = Section {
 };
 
 /// What holds for rules that do not say otherwise.
-pub(super) static DEFAULTS: Section = Section {
-    title: "the defaults",
-    keys: &[PIN, ON_MISSING, ON_UNAVAILABLE, LOCK],
-};
+pub(super) static DEFAULTS: Section =
+    Section { title: "the defaults", keys: &[PIN, ON_MISSING, ON_UNAVAILABLE, LOCK] };
 
 /// Which mirrors stand for a source.
 pub(super) static RULE: Section = Section {
@@ -126,21 +119,11 @@ const ON_UNAVAILABLE: Key = optional(Id::OnUnavailable, "onUnavailable", Value::
 const LOCK: Key = optional(Id::Lock, "lock", Value::Word(LockMode::WORDS));
 
 const fn required(id: Id, name: &'static str, value: Value, example: &'static str) -> Key {
-    Key {
-        id,
-        name,
-        value,
-        required: Some(example),
-    }
+    Key { id, name, value, required: Some(example) }
 }
 
 const fn optional(id: Id, name: &'static str, value: Value) -> Key {
-    Key {
-        id,
-        name,
-        value,
-        required: None,
-    }
+    Key { id, name, value, required: None }
 }
 
 /// A value and where it stands.
@@ -193,6 +176,11 @@ pub(super) struct RegistryText<'t> {
     pub(super) credentials: Option<Text<'t>>,
     pub(super) client_certificate: Option<Text<'t>>,
     pub(super) pull_secret: Option<Text<'t>>,
+}
+
+/// Whether a node is what YAML takes for nothing.
+pub(super) fn is_nothing(node: Node<'_>) -> bool {
+    matches!(node.kind(), Kind::Plain(text) if is_null(text))
 }
 
 /// Reads the outermost map.
@@ -261,7 +249,7 @@ pub(super) fn registry<'t>(node: Node<'t>, problems: &mut Collector) -> Registry
 }
 
 /// The sound texts of a list of texts.
-pub(super) fn texts<'t>(list: Node<'t>) -> impl Iterator<Item = Text<'t>> {
+pub(super) fn texts(list: Node<'_>) -> impl Iterator<Item = Text<'_>> {
     list.items().filter_map(text)
 }
 
@@ -328,15 +316,8 @@ fn is_map(node: Node<'_>, section: &Section, problems: &mut Collector) -> bool {
         Kind::Map => true,
         Kind::Refused => false,
         kind => {
-            let message = format!(
-                "{} is a map of keys and values, found {}",
-                section.title,
-                found(kind)
-            );
-            let remedy = format!(
-                "its keys are {}",
-                listed(section.keys.iter().map(|key| key.name), "and")
-            );
+            let message = format!("{} is a map of keys and values, found {}", section.title, found(kind));
+            let remedy = format!("its keys are {}", listed(section.keys.iter().map(|key| key.name), "and"));
             problems.add(node.place().problem(message, remedy));
             false
         }
@@ -349,11 +330,7 @@ fn unknown_key(place: Place, text: &str, section: &Section, problems: &mut Colle
     let meant = did_you_mean(text, names.clone());
     let remedy = match meant {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!(
-            "the keys of {} are {}",
-            section.title,
-            listed(names.clone(), "and")
-        ),
+        None => format!("the keys of {} are {}", section.title, listed(names.clone(), "and")),
     };
     problems.add(place.problem(format!("unknown key {}", quoted(text)), remedy));
     names.into_iter().position(|name| Some(name) == meant)
@@ -372,18 +349,14 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
         (Value::Section(section), _) => is_map(value, section, problems),
         (Value::Sections(_), Kind::List) => true,
         (Value::Sections(section), _) => {
-            let remedy = format!(
-                "write {} behind a `- ` each, or `{}: []` for none",
-                section.title, key.name
-            );
+            let remedy =
+                format!("write {} behind a `- ` each, or `{}: []` for none", section.title, key.name);
             wrong("a list", remedy, problems)
         }
         (Value::Switch, Kind::Plain(text)) if boolean(text).is_some() => true,
-        (Value::Switch, _) => wrong(
-            "`true` or `false`",
-            "write one of them, without quotes".into(),
-            problems,
-        ),
+        (Value::Switch, _) => {
+            wrong("`true` or `false`", "write one of them, without quotes".into(), problems)
+        }
         (Value::Text, _) => {
             is_text(kind) || wrong("a text", "write one text, in quotes if need be".into(), problems)
         }
@@ -392,10 +365,7 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
                 let kind = item.kind();
                 if !is_text(kind) && kind != Kind::Refused {
                     let message = format!("`{}` is a list of texts, found {} in it", key.name, found(kind));
-                    problems.add(
-                        item.place()
-                            .problem(message, "write a text, in quotes if need be"),
-                    );
+                    problems.add(item.place().problem(message, "write a text, in quotes if need be"));
                 }
             }
             true
@@ -404,11 +374,7 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
             let remedy = format!("write `{}: [{}]`", key.name, quoted(text).trim_matches('`'));
             wrong("a list of texts", remedy, problems)
         }
-        (Value::Texts, _) => wrong(
-            "a list of texts",
-            format!("write `{}: [TEXT, …]`", key.name),
-            problems,
-        ),
+        (Value::Texts, _) => wrong("a list of texts", format!("write `{}: [TEXT, …]`", key.name), problems),
         (Value::Word(words), Kind::Plain(text) | Kind::Text(text)) if is_text(kind) => {
             if words.contains(&text) {
                 return true;
@@ -418,18 +384,12 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
                 (Some(word), _) => format!("did you mean `{word}`?"),
                 (None, _) => format!("write one of {}", listed(words.iter().copied(), "and")),
             };
-            problems.add(
-                value
-                    .place()
-                    .problem(format!("`{}` cannot be {}", key.name, quoted(text)), remedy),
-            );
+            problems.add(value.place().problem(format!("`{}` cannot be {}", key.name, quoted(text)), remedy));
             false
         }
-        (Value::Word(words), _) => wrong(
-            "a word",
-            format!("write {}", listed(words.iter().copied(), "or")),
-            problems,
-        ),
+        (Value::Word(words), _) => {
+            wrong("a word", format!("write {}", listed(words.iter().copied(), "or")), problems)
+        }
     }
 }
 
@@ -457,30 +417,23 @@ fn found(kind: Kind<'_>) -> String {
 
 fn text(node: Node<'_>) -> Option<Text<'_>> {
     match node.kind() {
-        kind @ (Kind::Plain(value) | Kind::Text(value)) if is_text(kind) => Some(Placed {
-            value,
-            place: node.place(),
-        }),
+        kind @ (Kind::Plain(value) | Kind::Text(value)) if is_text(kind) => {
+            Some(Placed { value, place: node.place() })
+        }
         _ => None,
     }
 }
 
 fn switch(node: Node<'_>) -> Option<Placed<bool>> {
     match node.kind() {
-        Kind::Plain(text) => boolean(text).map(|value| Placed {
-            value,
-            place: node.place(),
-        }),
+        Kind::Plain(text) => boolean(text).map(|value| Placed { value, place: node.place() }),
         _ => None,
     }
 }
 
 fn word<T>(node: Node<'_>, from_word: fn(&str) -> Option<T>) -> Option<Placed<T>> {
     let text = text(node)?;
-    from_word(text.value).map(|value| Placed {
-        value,
-        place: text.place,
-    })
+    from_word(text.value).map(|value| Placed { value, place: text.place })
 }
 
 /// YAML 1.2, core schema: `yes` and `on` are texts.

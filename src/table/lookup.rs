@@ -65,6 +65,20 @@ pub enum Fate {
     Won,
 }
 
+impl Fate {
+    /// The fate in words, as `explain` prints it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InsideMirror => "inside a mirror already",
+            Self::LessSpecific => "less specific",
+            Self::OtherNamespace => "other namespace",
+            Self::OwnRegistry => "wildcards pass by this registry",
+            Self::ScopedOnly => "for some namespaces only",
+            Self::Won => "won",
+        }
+    }
+}
+
 /// Where the rules are, by source and by mirror.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -99,10 +113,7 @@ pub(super) enum Inside {
 impl Index {
     /// Room for as many rules of the commonest kind.
     pub(super) fn with_capacity(rules: usize) -> Self {
-        Self {
-            prefixes: HashMap::with_capacity(rules),
-            ..Self::default()
-        }
+        Self { prefixes: HashMap::with_capacity(rules), ..Self::default() }
     }
 
     /// Adds a rule by its source; gives the earlier unscoped rule of the same source if both are unscoped.
@@ -113,21 +124,16 @@ impl Index {
         namespaces: Option<&[Box<str>]>,
     ) -> Option<u32> {
         let scopes = match (source.shape(), source.name(), source.version()) {
-            (Shape::Exact { .. }, Some(name), Some(version)) => self
-                .exact
-                .entry(name.into())
-                .or_default()
-                .entry(version.into())
-                .or_default(),
+            (Shape::Exact { .. }, Some(name), Some(version)) => {
+                self.exact.entry(name.into()).or_default().entry(version.into()).or_default()
+            }
             (Shape::Everything, ..) => &mut self.everything,
             (Shape::Wildcard, ..) => self.wildcards.entry(source.key().into()).or_default(),
             (Shape::Exact { .. } | Shape::Prefix, ..) => {
                 self.prefixes.entry(source.key().into()).or_default()
             }
         };
-        scopes
-            .insert(Seat { rule, mirror: 0 }, namespaces)
-            .map(|earlier| earlier.rule)
+        scopes.insert(Seat { rule, mirror: 0 }, namespaces).map(|earlier| earlier.rule)
     }
 
     /// Adds a mirror; gives the first mirror of the same text, if there is one already.
@@ -146,8 +152,7 @@ impl Index {
         }
         let mut scopes = Scopes::default();
         scopes.insert(seat, namespaces);
-        self.mirrors
-            .insert(mirror.prefix().into(), Held { first: seat, scopes });
+        self.mirrors.insert(mirror.prefix().into(), Held { first: seat, scopes });
         None
     }
 
@@ -222,9 +227,7 @@ impl Index {
         if !self.registries.contains(registry) {
             return None;
         }
-        prefixes(name)
-            .find_map(|prefix| self.mirrors.get(prefix))
-            .map(|held| held.first)
+        prefixes(name).find_map(|prefix| self.mirrors.get(prefix)).map(|held| held.first)
     }
 
     /// Whether `*` and `*.x` pass a registry by.

@@ -19,14 +19,14 @@ use super::{
     rule::Rule,
     scope::Seat,
     source::{Shape, Source, check_host, is_local_suffix},
-    tree::{Kind, Node, Tree},
+    tree::{Node, Tree},
 };
 
 /// Reads a table.
 pub(super) fn read(text: &str) -> Result<Parsed, Problems> {
     let mut problems = Collector::default();
     let tree = match Tree::read(text, &mut problems) {
-        Ok(tree) => tree.filter(|tree| tree.root().kind() != Kind::Plain("")),
+        Ok(tree) => tree.filter(|tree| !document::is_nothing(tree.root())),
         Err(syntax) => {
             // It stands alone: what was found before it may be its consequence.
             problems = Collector::default();
@@ -83,10 +83,7 @@ impl Mark {
     /// Where the pattern with the number `number` stands.
     pub(super) fn pattern(self, number: usize, tree: &Tree<'_>) -> Place {
         let rule = document::rule(tree.node(self.node), &mut Collector::default());
-        let place = rule
-            .namespaces
-            .and_then(|list| document::texts(list).nth(number))
-            .map(|text| text.place);
+        let place = rule.namespaces.and_then(|list| document::texts(list).nth(number)).map(|text| text.place);
         place.unwrap_or(self.source)
     }
 }
@@ -117,9 +114,7 @@ impl<'t> Reader<'t> {
     fn policies(&mut self, own: &OwnPolicies) -> Policies {
         let policies = Policies {
             pin: own.pin.map_or(self.defaults.pin, |pin| pin.value),
-            on_missing: own
-                .on_missing
-                .map_or(self.defaults.on_missing, |fallback| fallback.value),
+            on_missing: own.on_missing.map_or(self.defaults.on_missing, |fallback| fallback.value),
             on_unavailable: own
                 .on_unavailable
                 .map_or(self.defaults.on_unavailable, |fallback| fallback.value),
@@ -127,11 +122,10 @@ impl<'t> Reader<'t> {
         };
         self.uses_lock |= own.lock.is_some_and(|lock| lock.value != LockMode::Ignore);
         // Where neither is the section's own, it was reported in the defaults.
-        let place = own.lock.map(|lock| lock.place).or(own.pin.map(|pin| pin.place));
+        let place = own.lock.map(|lock| lock.place).or_else(|| own.pin.map(|pin| pin.place));
         if let (LockMode::Require, Pin::Off, Some(place)) = (policies.lock, policies.pin, place) {
             let remedy = "`pin: off` ignores the lock: write `lock: ignore` beside it, or pin";
-            self.problems
-                .add(place.problem("`lock: require` with `pin: off`", remedy));
+            self.problems.add(place.problem("`lock: require` with `pin: off`", remedy));
         }
         policies
     }
@@ -141,9 +135,7 @@ impl<'t> Reader<'t> {
         let policies = self.policies(&text.policies);
         let source = text.source.and_then(|written| {
             let source = Source::read(written.value, &mut self.scratch);
-            source
-                .map_err(|fault| self.problems.add(fault.at(written.place)))
-                .ok()
+            source.map_err(|fault| self.problems.add(fault.at(written.place))).ok()
         });
         let keep = text.keep.is_some_and(|keep| keep.value);
         let namespaces = self.namespaces(&text);
@@ -161,10 +153,7 @@ impl<'t> Reader<'t> {
             if let Some(source) = &source {
                 self.check_exact(source, &mirror, written.place);
             }
-            let seat = Seat {
-                rule: number,
-                mirror: u32::try_from(mirrors.len()).unwrap_or(u32::MAX),
-            };
+            let seat = Seat { rule: number, mirror: u32::try_from(mirrors.len()).unwrap_or(u32::MAX) };
             if let Some(first) = self.index.add_mirror(&mirror, seat, namespaces.as_deref()) {
                 self.check_agreement(first, policies, &mirror, written.place);
             }
@@ -178,11 +167,7 @@ impl<'t> Reader<'t> {
                 self.problems.add(already_mapped(place, source, earlier));
             }
         }
-        self.marks.push(Mark {
-            node: node.number(),
-            source: place,
-            sound: source.is_some(),
-        });
+        self.marks.push(Mark { node: node.number(), source: place, sound: source.is_some() });
         self.rules.push(Arc::new(Rule {
             id: self.rules.len(),
             line: text.place.line as usize,
@@ -198,8 +183,7 @@ impl<'t> Reader<'t> {
         let list = text.namespaces?;
         if list.items().next().is_none() {
             let remedy = "name at least one, or remove the key: the rule is then for all";
-            self.problems
-                .add(list.place().problem("`namespaces` is empty", remedy));
+            self.problems.add(list.place().problem("`namespaces` is empty", remedy));
         }
         Some(document::texts(list).map(|text| text.value.into()).collect())
     }
@@ -209,19 +193,16 @@ impl<'t> Reader<'t> {
         match (text.keep, text.mirrors) {
             (Some(Placed { value: true, place }), Some(_)) => {
                 let remedy = "remove one of them: `keep: true` leaves images as written";
-                self.problems
-                    .add(place.problem("both `keep: true` and `mirrors`", remedy));
+                self.problems.add(place.problem("both `keep: true` and `mirrors`", remedy));
             }
             (Some(Placed { value: true, .. }), None) => {}
             (_, Some(list)) if list.items().next().is_none() => {
                 let remedy = "list at least one, or write `keep: true` to leave images as written";
-                self.problems
-                    .add(list.place().problem("`mirrors` is empty", remedy));
+                self.problems.add(list.place().problem("`mirrors` is empty", remedy));
             }
             (_, None) if !text.broken => {
                 let remedy = "list `mirrors`, or write `keep: true` to leave images as written";
-                self.problems
-                    .add(text.place.problem("neither `mirrors` nor `keep: true`", remedy));
+                self.problems.add(text.place.problem("neither `mirrors` nor `keep: true`", remedy));
             }
             _ => {}
         }
@@ -240,8 +221,7 @@ impl<'t> Reader<'t> {
             ),
             _ => return,
         };
-        self.problems
-            .add(place.problem(format!("mirror {} {says}", quoted(mirror.as_str())), remedy));
+        self.problems.add(place.problem(format!("mirror {} {says}", quoted(mirror.as_str())), remedy));
     }
 
     /// An image inside a mirror is pinned as the mirror's rule says, so rules that share one must say the same.
@@ -264,8 +244,7 @@ impl<'t> Reader<'t> {
                 quoted(mirror.prefix()),
                 first.line(),
             );
-            self.problems
-                .add(place.problem(message, "let both rules say the same, or use another mirror"));
+            self.problems.add(place.problem(message, "let both rules say the same, or use another mirror"));
         }
     }
 
@@ -276,10 +255,7 @@ impl<'t> Reader<'t> {
         {
             self.problems.add(fault.at(ca.place));
         }
-        for name in [text.credentials, text.client_certificate, text.pull_secret]
-            .into_iter()
-            .flatten()
-        {
+        for name in [text.credentials, text.client_certificate, text.pull_secret].into_iter().flatten() {
             if let Err(fault) = check_secret_name(name.value) {
                 self.problems.add(fault.at(name.place));
             }
@@ -287,11 +263,7 @@ impl<'t> Reader<'t> {
         let plain_http = text.plain_http.filter(|plain_http| plain_http.value);
         if let (Some(plain_http), Some(_)) = (plain_http, text.credentials) {
             let message = "`plainHttp` with `credentials`: the login is sent unencrypted";
-            self.warnings.add(
-                plain_http
-                    .place
-                    .problem(message, "use TLS, with a `ca` if it is your own"),
-            );
+            self.warnings.add(plain_http.place.problem(message, "use TLS, with a `ca` if it is your own"));
         }
         let Some(host) = text.host else { return };
         let registry = match check_host(host.value, &mut self.scratch) {
@@ -299,15 +271,8 @@ impl<'t> Reader<'t> {
             Err(fault) => return self.problems.add(fault.at(host.place)),
         };
         if let Some(earlier) = self.registries.iter().find(|earlier| *earlier.host == *registry) {
-            let message = format!(
-                "registry {} is already on line {}",
-                quoted(host.value),
-                earlier.line
-            );
-            self.problems.add(
-                host.place
-                    .problem(message, "put everything about it into one of them"),
-            );
+            let message = format!("registry {} is already on line {}", quoted(host.value), earlier.line);
+            self.problems.add(host.place.problem(message, "put everything about it into one of them"));
         }
         let owned = |text: Option<document::Text<'_>>| text.map(|text| text.value.into());
         self.registries.push(RegistryEntry {
@@ -332,10 +297,7 @@ impl<'t> Reader<'t> {
             let Some(owner) = self.rules.get(around.rule as usize) else {
                 continue;
             };
-            let mirror = owner
-                .mirrors
-                .get(around.mirror as usize)
-                .map_or("", Mirror::as_str);
+            let mirror = owner.mirrors.get(around.mirror as usize).map_or("", Mirror::as_str);
             let message = format!(
                 "source {} is inside the mirror {} of line {}",
                 quoted(rule.source()),
@@ -357,10 +319,7 @@ impl<'t> Reader<'t> {
                     "the rule can never win: {} is passed by in favour of the cluster's own registries",
                     quoted(rule.source()),
                 );
-                self.warnings.add(
-                    mark.source
-                        .problem(message, "name the registry itself as the source"),
-                );
+                self.warnings.add(mark.source.problem(message, "name the registry itself as the source"));
             }
         }
         overlap::warn(&self.rules, &self.marks, self.tree, &mut self.warnings);
@@ -370,20 +329,14 @@ impl<'t> Reader<'t> {
             index: self.index,
             uses_lock: self.uses_lock,
         };
-        Ok(Parsed {
-            table,
-            warnings: self.warnings.sorted(),
-        })
+        Ok(Parsed { table, warnings: self.warnings.sorted() })
     }
 }
 
 /// Two rules of equal source and scope.
 pub(super) fn already_mapped(place: Place, source: &Source, earlier: &Rule) -> super::Problem {
     let line = earlier.line();
-    let message = format!(
-        "source {} is already mapped on line {line}",
-        quoted(source.as_str())
-    );
+    let message = format!("source {} is already mapped on line {line}", quoted(source.as_str()));
     place.problem(
         message,
         format!("to try several mirrors in order, list them under line {line} as `mirrors: [..]`"),

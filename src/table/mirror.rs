@@ -56,19 +56,13 @@ impl Mirror {
         };
         if reference.registry() != registry {
             if registry == "index.docker.io" {
-                let remedy = format!(
-                    "write {}",
-                    quoted(&written.replacen(registry, DEFAULT_REGISTRY, 1))
-                );
+                let remedy = format!("write {}", quoted(&written.replacen(registry, DEFAULT_REGISTRY, 1)));
                 return refused("is another name of `docker.io`", remedy);
             }
             return refused("has no host", EXAMPLE.into());
         }
         if exact && reference.as_str() != scratch.as_str() {
-            return refused(
-                "is not written in full",
-                format!("write {}", quoted(reference.as_str())),
-            );
+            return refused("is not written in full", format!("write {}", quoted(reference.as_str())));
         }
         let name_end = if exact {
             // What follows the name is not changed by filling in the placeholder.
@@ -76,12 +70,7 @@ impl Mirror {
         } else {
             written.len()
         };
-        Ok(Self {
-            written: written.into(),
-            registry_end: registry.len(),
-            name_end,
-            placeholder,
-        })
+        Ok(Self { written: written.into(), registry_end: registry.len(), name_end, placeholder })
     }
 
     /// The text as written.
@@ -115,9 +104,7 @@ impl Mirror {
     }
 
     fn part(&self, from: usize, to: usize) -> &str {
-        self.written
-            .get(from..to)
-            .expect("the positions were taken from this text")
+        self.written.get(from..to).expect("the positions were taken from this text")
     }
 }
 
@@ -147,15 +134,9 @@ fn check_placeholder(path: &str) -> Result<Option<usize>, (&'static str, &'stati
             });
             if whole.is_none() {
                 return Err(if segment.contains(PLACEHOLDER) {
-                    (
-                        "has `{registry}` as a part of a segment",
-                        "make it a whole segment between two `/`",
-                    )
+                    ("has `{registry}` as a part of a segment", "make it a whole segment between two `/`")
                 } else {
-                    (
-                        "has a placeholder that is not known",
-                        "`{registry}` is the only one",
-                    )
+                    ("has a placeholder that is not known", "`{registry}` is the only one")
                 });
             }
             if found.replace(start).is_some() {

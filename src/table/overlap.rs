@@ -36,30 +36,16 @@ pub(super) fn duplicates(rules: &[Arc<Rule>], marks: &[Mark], problems: &mut Col
 /// Warns of rules that can never win and of ties.
 pub(super) fn warn(rules: &[Arc<Rule>], marks: &[Mark], tree: &Tree<'_>, warnings: &mut Collector) {
     let mut groups: HashMap<_, Group<'_>> = HashMap::new();
-    for (rule, mark) in rules
-        .iter()
-        .zip(marks)
-        .filter(|(rule, _)| rule.namespaces.is_some())
-    {
-        groups
-            .entry(identity(rule))
-            .or_default()
-            .take(rule, *mark, tree, warnings);
+    for (rule, mark) in rules.iter().zip(marks).filter(|(rule, _)| rule.namespaces.is_some()) {
+        groups.entry(identity(rule)).or_default().take(rule, *mark, tree, warnings);
     }
     if groups.is_empty() {
         return;
     }
-    for (rule, mark) in rules
-        .iter()
-        .zip(marks)
-        .filter(|(rule, _)| rule.namespaces.is_none())
-    {
+    for (rule, mark) in rules.iter().zip(marks).filter(|(rule, _)| rule.namespaces.is_none()) {
         let all = groups.get(&identity(rule)).and_then(|group| group.whole.get(""));
         if let Some(all) = all {
-            let message = never(&format!(
-                "line {} has the same source for every namespace",
-                all.line()
-            ));
+            let message = never(&format!("line {} has the same source for every namespace", all.line()));
             warnings.add(mark.source.problem(message, REMOVE));
         }
     }
@@ -99,9 +85,9 @@ impl<'r> Group<'r> {
                 _ => None,
             });
             let message = match earlier {
-                Some(line) => never(&format!(
-                    "line {line} has the same source and speaks for its namespaces"
-                )),
+                Some(line) => {
+                    never(&format!("line {line} has the same source and speaks for its namespaces"))
+                }
                 None => never("no namespace can have a name that its patterns match"),
             };
             warnings.add(mark.source.problem(message, REMOVE));
@@ -129,10 +115,7 @@ impl<'r> Group<'r> {
             return Left::Nowhere;
         }
         let Some((before, behind)) = pattern.split_once('*') else {
-            return self
-                .names
-                .get(pattern)
-                .map_or(Left::Everything, |earlier| Left::Nothing(earlier));
+            return self.names.get(pattern).map_or(Left::Everything, |earlier| Left::Nothing(earlier));
         };
         if let Some(earlier) = self.whole.get(before).or_else(|| self.patterns.get(pattern)) {
             return Left::Nothing(earlier);

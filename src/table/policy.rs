@@ -48,9 +48,7 @@ impl Pin {
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Digest, Self::Off, Self::TagAndDigest]
-            .into_iter()
-            .find(|pin| pin.as_str() == word)
+        [Self::Digest, Self::Off, Self::TagAndDigest].into_iter().find(|pin| pin.as_str() == word)
     }
 }
 
@@ -67,9 +65,7 @@ impl Fallback {
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Deny, Self::Keep, Self::Rewrite]
-            .into_iter()
-            .find(|fallback| fallback.as_str() == word)
+        [Self::Deny, Self::Keep, Self::Rewrite].into_iter().find(|fallback| fallback.as_str() == word)
     }
 }
 
@@ -86,9 +82,7 @@ impl LockMode {
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Ignore, Self::Prefer, Self::Require]
-            .into_iter()
-            .find(|mode| mode.as_str() == word)
+        [Self::Ignore, Self::Prefer, Self::Require].into_iter().find(|mode| mode.as_str() == word)
     }
 }
 

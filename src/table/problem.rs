@@ -80,21 +80,13 @@ impl Place {
 
     /// The problem `message` at this place.
     pub(super) fn problem(self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        Problem {
-            remedy: Some(remedy.into()),
-            ..self.bare(message)
-        }
+        Problem { remedy: Some(remedy.into()), ..self.bare(message) }
     }
 
     /// The problem `message` at this place, for which we know no remedy.
     pub(super) fn bare(self, message: impl Into<String>) -> Problem {
         let (line, column) = (self.line as usize, self.column as usize);
-        Problem {
-            line,
-            column,
-            message: message.into(),
-            remedy: None,
-        }
+        Problem { line, column, message: message.into(), remedy: None }
     }
 }
 
@@ -107,10 +99,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { message: message.into(), remedy: remedy.into() }
     }
 
     pub(super) fn at(self, place: Place) -> Problem {
@@ -139,11 +128,7 @@ impl Collector {
 
     /// An error if there is any problem.
     pub(super) fn verdict(self) -> Result<(), Problems> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problems(self.sorted()))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Problems(self.sorted())) }
     }
 }
 
@@ -215,10 +200,7 @@ fn distance(left: &str, right: &str) -> usize {
             let mut best = (cost(&above, column) + usize::from(letter != *other))
                 .min(cost(&above, column + 1) + 1)
                 .min(cost(&current, column) + 1);
-            let previous = column
-                .checked_sub(1)
-                .and_then(|column| right.get(column))
-                .copied();
+            let previous = column.checked_sub(1).and_then(|column| right.get(column)).copied();
             if last == Some(*other) && previous == Some(letter) {
                 best = best.min(cost(&before, column - 1) + 1);
             }
@@ -249,17 +231,11 @@ mod tests {
             }
             collector.verdict().unwrap_err()
         };
-        assert_eq!(
-            problems(2).to_string(),
-            "line 1, column 1: wrong\nline 2, column 1: wrong"
-        );
+        assert_eq!(problems(2).to_string(), "line 1, column 1: wrong\nline 2, column 1: wrong");
         assert_eq!(problems(100).to_string().lines().count(), 100);
         let many = problems(103);
         assert_eq!(many.to_string().lines().count(), 101);
-        assert!(
-            many.to_string()
-                .ends_with("\nline 100, column 1: wrong\nand 3 more")
-        );
+        assert!(many.to_string().ends_with("\nline 100, column 1: wrong\nand 3 more"));
         assert_eq!(many.iter().count(), 103);
     }
 
@@ -272,14 +248,7 @@ mod tests {
 
     #[test]
     fn what_was_meant_is_found_by_a_few_wrong_letters() {
-        let keys = [
-            "source",
-            "mirrors",
-            "onMissing",
-            "onUnavailable",
-            "plainHttp",
-            "ca",
-        ];
+        let keys = ["source", "mirrors", "onMissing", "onUnavailable", "plainHttp", "ca"];
         for (written, meant) in [
             ("sourc", Some("source")),
             ("suorce", Some("source")),

@@ -38,9 +38,7 @@ pub(super) fn check_certificates(pem: &str) -> Result<(), Fault> {
             (END, Some(body)) => {
                 certificates += 1;
                 if !decode(body).is_some_and(|bytes| is_one_sequence(&bytes)) {
-                    return refused(&format!(
-                        "has an unreadable certificate, the {certificates}. of them"
-                    ));
+                    return refused(&format!("has an unreadable certificate, the {certificates}. of them"));
                 }
                 block = None;
             }
@@ -62,9 +60,7 @@ pub(super) fn check_secret_name(name: &str) -> Result<(), Fault> {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     if name.len() <= 253 && name.split('.').all(label) {
         return Ok(());
@@ -111,13 +107,9 @@ fn is_one_sequence(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, length @ 0..=0x7f, rest @ ..] => rest.len() == usize::from(*length),
         [0x30, size @ 0x81..=0x84, rest @ ..] => {
-            rest.split_at_checked(usize::from(size - 0x80))
-                .is_some_and(|(length, content)| {
-                    length
-                        .iter()
-                        .fold(0, |length, byte| length << 8 | usize::from(*byte))
-                        == content.len()
-                })
+            rest.split_at_checked(usize::from(size - 0x80)).is_some_and(|(length, content)| {
+                length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)) == content.len()
+            })
         }
         _ => false,
     }
@@ -130,10 +122,8 @@ const END: &str = "-----END CERTIFICATE-----";
 mod tests {
     use super::*;
 
-    const CERTIFICATE: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/tables/ca.pem"
-    ));
+    const CERTIFICATE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tables/ca.pem"));
 
     fn fault(pem: &str) -> Option<String> {
         check_certificates(pem).err().map(|fault| fault.message)
@@ -142,10 +132,7 @@ mod tests {
     #[test]
     fn one_or_more_whole_certificates_are_a_ca_whatever_stands_between() {
         assert_eq!(fault(CERTIFICATE), None);
-        assert_eq!(
-            fault(&format!("# ours\n{CERTIFICATE}\n# theirs\n{CERTIFICATE}")),
-            None
-        );
+        assert_eq!(fault(&format!("# ours\n{CERTIFICATE}\n# theirs\n{CERTIFICATE}")), None);
         assert_eq!(fault(&CERTIFICATE.replace('\n', "\r\n")), None);
     }
 
@@ -156,34 +143,16 @@ mod tests {
             (String::new(), "`ca` has no certificate"),
             ("harbor-ca".into(), "`ca` has no certificate"),
             ("-----BEGIN CERTIFICATE----- …".into(), "`ca` has no certificate"),
-            (
-                CERTIFICATE.replace(END, ""),
-                "`ca` has a certificate that does not end",
-            ),
-            (
-                CERTIFICATE.replace(BEGIN, ""),
-                "`ca` has a certificate that does not begin",
-            ),
-            (
-                CERTIFICATE.replace(END, BEGIN),
-                "`ca` has a certificate that does not end",
-            ),
-            (
-                CERTIFICATE.replace(body, ""),
-                "`ca` has an unreadable certificate, the 1. of them",
-            ),
-            (
-                CERTIFICATE.replace('M', "%"),
-                "`ca` has an unreadable certificate, the 1. of them",
-            ),
+            (CERTIFICATE.replace(END, ""), "`ca` has a certificate that does not end"),
+            (CERTIFICATE.replace(BEGIN, ""), "`ca` has a certificate that does not begin"),
+            (CERTIFICATE.replace(END, BEGIN), "`ca` has a certificate that does not end"),
+            (CERTIFICATE.replace(body, ""), "`ca` has an unreadable certificate, the 1. of them"),
+            (CERTIFICATE.replace('M', "%"), "`ca` has an unreadable certificate, the 1. of them"),
             (
                 format!("{CERTIFICATE}{BEGIN}\nAAAA\n{END}\n"),
                 "`ca` has an unreadable certificate, the 2. of them",
             ),
-            (
-                format!("{BEGIN}\n{END}\n"),
-                "`ca` has an unreadable certificate, the 1. of them",
-            ),
+            (format!("{BEGIN}\n{END}\n"), "`ca` has an unreadable certificate, the 1. of them"),
         ] {
             assert_eq!(fault(&pem).as_deref(), Some(expected), "{pem}");
         }
@@ -202,11 +171,7 @@ mod tests {
             ("====", None),
             ("Zm=v", None),
         ] {
-            assert_eq!(
-                decode(text.as_bytes()).as_deref(),
-                expected.map(str::as_bytes),
-                "{text}"
-            );
+            assert_eq!(decode(text.as_bytes()).as_deref(), expected.map(str::as_bytes), "{text}");
         }
     }
 }

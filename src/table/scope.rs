@@ -66,29 +66,21 @@ impl Scopes {
 
     /// The rule that speaks for `namespace`; `None` as a namespace is admitted by unscoped rules only.
     pub(super) fn best(&self, namespace: Option<&str>, probes: &mut usize) -> Option<Seat> {
-        let scoped = self
-            .scoped
-            .as_ref()
-            .zip(namespace)
-            .and_then(|(scoped, namespace)| {
-                *probes += 1;
-                let named = scoped.names.get(namespace).copied();
-                named.or_else(|| scoped.globs(namespace, probes).next())
-            });
+        let scoped = self.scoped.as_ref().zip(namespace).and_then(|(scoped, namespace)| {
+            *probes += 1;
+            let named = scoped.names.get(namespace).copied();
+            named.or_else(|| scoped.globs(namespace, probes).next())
+        });
         scoped.or(self.unscoped)
     }
 
     /// The first rule as written that admits `namespace`.
     pub(super) fn first(&self, namespace: Option<&str>, probes: &mut usize) -> Option<Seat> {
-        let scoped = self
-            .scoped
-            .as_ref()
-            .zip(namespace)
-            .and_then(|(scoped, namespace)| {
-                *probes += 1;
-                let named = scoped.names.get(namespace).copied();
-                named.into_iter().chain(scoped.globs(namespace, probes)).min()
-            });
+        let scoped = self.scoped.as_ref().zip(namespace).and_then(|(scoped, namespace)| {
+            *probes += 1;
+            let named = scoped.names.get(namespace).copied();
+            named.into_iter().chain(scoped.globs(namespace, probes)).min()
+        });
         scoped.into_iter().chain(self.unscoped).min()
     }
 }
@@ -100,10 +92,7 @@ impl Scoped {
             let (before, rest) = namespace.split_at_checked(*length)?;
             *probes += 1;
             let globs = self.globs.get(before)?;
-            globs
-                .iter()
-                .find(|(behind, _)| ends_in(rest, behind))
-                .map(|(_, seat)| *seat)
+            globs.iter().find(|(behind, _)| ends_in(rest, behind)).map(|(_, seat)| *seat)
         })
     }
 }
@@ -187,11 +176,7 @@ mod tests {
             ("te[a]m", "team", false),
             ("te.m", "team", false),
         ] {
-            assert_eq!(
-                admits(pattern, namespace),
-                expected,
-                "`{pattern}` on `{namespace}`"
-            );
+            assert_eq!(admits(pattern, namespace), expected, "`{pattern}` on `{namespace}`");
         }
     }
 

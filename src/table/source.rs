@@ -60,10 +60,7 @@ impl Source {
         }
         if let Some(host) = written.strip_prefix("*.") {
             if let Some((wildcard, _)) = written.split_once('/') {
-                return refused(
-                    "has a path after its wildcard host",
-                    format!("write {}", quoted(wildcard)),
-                );
+                return refused("has a path after its wildcard host", format!("write {}", quoted(wildcard)));
             }
             if !is_registry(host) || host.starts_with('[') {
                 return refused(
@@ -103,11 +100,7 @@ impl Source {
         };
         let legacy = reference.registry() == DEFAULT_REGISTRY && registry != DEFAULT_REGISTRY;
         if legacy && registry != "index.docker.io" {
-            let repository = if exact {
-                reference.as_str()
-            } else {
-                reference.name()
-            };
+            let repository = if exact { reference.as_str() } else { reference.name() };
             let remedy = match path {
                 None if !written.contains(['.', ':']) => EXAMPLE.to_owned(),
                 _ => format!("write {}", quoted(repository)),
@@ -121,10 +114,7 @@ impl Source {
                 _ => reference.as_str().to_owned(),
             };
             let name_end = reference.name().len();
-            return Ok(source(
-                (key != written).then_some(&key),
-                Shape::Exact { name_end },
-            ));
+            return Ok(source((key != written).then_some(&key), Shape::Exact { name_end }));
         }
         let normalised = legacy.then(|| written.replacen(registry, DEFAULT_REGISTRY, 1));
         Ok(source(normalised.as_deref(), Shape::Prefix))
@@ -132,11 +122,7 @@ impl Source {
 
     /// Stands in for a source that could not be read, in a table that is going to be refused.
     pub(super) fn unread() -> Self {
-        Self {
-            written: "".into(),
-            normalised: None,
-            shape: Shape::Prefix,
-        }
+        Self { written: "".into(), normalised: None, shape: Shape::Prefix }
     }
 
     /// The text as written.
@@ -237,26 +223,19 @@ pub(super) fn is_local(registry: &str) -> bool {
     }
     host.eq_ignore_ascii_case("localhost")
         || is_in_cluster(host)
-        || host
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether every host that ends in `.` and `suffix` is one of this cluster.
 pub(super) fn is_local_suffix(suffix: &str) -> bool {
     let (host, _) = split_port(suffix);
-    is_in_cluster(host)
-        || ["svc", "svc.cluster.local"]
-            .iter()
-            .any(|name| host.eq_ignore_ascii_case(name))
+    is_in_cluster(host) || ["svc", "svc.cluster.local"].iter().any(|name| host.eq_ignore_ascii_case(name))
 }
 
 fn is_in_cluster(host: &str) -> bool {
     [".svc", ".svc.cluster.local"].iter().any(|suffix| {
         let start = host.len().checked_sub(suffix.len()).filter(|start| *start > 0);
-        start
-            .and_then(|start| host.get(start..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        start.and_then(|start| host.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
     })
 }
 
@@ -278,25 +257,16 @@ pub(super) fn check_host(written: &str, scratch: &mut String) -> Result<Box<str>
 /// Common mistakes in what should be a registry, a path or a reference, with the remedy.
 pub(super) fn no_reference_at_all(written: &str) -> Option<String> {
     if let Some((scheme @ ("http" | "https" | "docker" | "oci"), rest)) = written.split_once("://") {
-        return Some(format!(
-            "leave out `{scheme}://`: write {}",
-            quoted(rest.trim_end_matches('/'))
-        ));
+        return Some(format!("leave out `{scheme}://`: write {}", quoted(rest.trim_end_matches('/'))));
     }
     if written.is_empty() {
         return Some(EXAMPLE.into());
     }
     if written.trim() != written {
-        return Some(format!(
-            "write {}, without blanks around it",
-            quoted(written.trim())
-        ));
+        return Some(format!("write {}, without blanks around it", quoted(written.trim())));
     }
     if written.len() > 1 && written.ends_with('/') {
-        return Some(format!(
-            "write {}, without the `/` at its end",
-            quoted(written.trim_end_matches('/'))
-        ));
+        return Some(format!("write {}, without the `/` at its end", quoted(written.trim_end_matches('/'))));
     }
     None
 }

@@ -46,16 +46,11 @@ impl<'a> Tree<'a> {
     /// The syntax error, alone: what else was found before it may be its consequence.
     pub(super) fn read(text: &'a str, problems: &mut Collector) -> Result<Option<Self>, Problem> {
         if u32::try_from(text.len()).is_err() {
-            return Err(Place::START.problem(
-                "the text has 4 GiB or more",
-                "a table has a few megabytes at most",
-            ));
+            return Err(
+                Place::START.problem("the text has 4 GiB or more", "a table has a few megabytes at most")
+            );
         }
-        let mut reader = Reader {
-            tree: Self { entries: Vec::new() },
-            open: Vec::new(),
-            found: Vec::new(),
-        };
+        let mut reader = Reader { tree: Self { entries: Vec::new() }, open: Vec::new(), found: Vec::new() };
         let options = options! {
             emit_anchor_events: true,
             emit_comments: false,
@@ -69,9 +64,7 @@ impl<'a> Tree<'a> {
                 documents += 1;
                 if documents == 2 {
                     let remedy = "a table is one document: put everything into the first";
-                    reader
-                        .found
-                        .push(place(span.start).problem("a second document begins here", remedy));
+                    reader.found.push(place(span.start).problem("a second document begins here", remedy));
                     break;
                 }
             }
@@ -88,10 +81,7 @@ impl<'a> Tree<'a> {
 
     /// The node that said of itself to be [`Node::number`] `at`.
     pub(super) fn node(&self, at: u32) -> Node<'_> {
-        Node {
-            entries: &self.entries,
-            at,
-        }
+        Node { entries: &self.entries, at }
     }
 }
 
@@ -144,9 +134,7 @@ impl<'t> Node<'t> {
     }
 
     fn entry(self) -> &'t Entry<'t> {
-        self.entries
-            .get(self.at as usize)
-            .expect("nodes are numbered by the tree that they are of")
+        self.entries.get(self.at as usize).expect("nodes are numbered by the tree that they are of")
     }
 }
 
@@ -192,8 +180,7 @@ impl<'a> Reader<'a> {
                 let merging = plain && self.at_key() && text == "<<";
                 self.count(merging);
                 let content = if merging {
-                    self.found
-                        .push(at.problem("YAML merge keys are not read here", "write the keys out"));
+                    self.found.push(at.problem("YAML merge keys are not read here", "write the keys out"));
                     Content::Refused
                 } else if plain {
                     Content::Plain(text)
@@ -213,19 +200,14 @@ impl<'a> Reader<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 if !self.open.last().is_some_and(|open| open.merging) {
-                    self.found
-                        .push(at.problem("YAML aliases are not read here", "write the value out"));
+                    self.found.push(at.problem("YAML aliases are not read here", "write the value out"));
                 }
                 self.count(false);
-                self.tree.entries.push(Entry {
-                    place: at,
-                    content: Content::Refused,
-                });
+                self.tree.entries.push(Entry { place: at, content: Content::Refused });
             }
             Event::Anchor(_, name) => {
                 let message = format!("YAML anchors are not read here: {}", quoted(&format!("&{name}")));
-                self.found
-                    .push(at.problem(message, "remove it and write the value out where it is needed"));
+                self.found.push(at.problem(message, "remove it and write the value out where it is needed"));
             }
             _ => {}
         }
@@ -233,21 +215,11 @@ impl<'a> Reader<'a> {
 
     fn open(&mut self, at: Place, map: bool) {
         if self.at_key() {
-            self.found
-                .push(at.problem("a key is a list or a map", "a key of this document is one word"));
+            self.found.push(at.problem("a key is a list or a map", "a key of this document is one word"));
         }
         self.count(false);
-        self.open.push(Open {
-            at: self.tree.entries.len(),
-            map,
-            nodes: 0,
-            merging: false,
-        });
-        let content = if map {
-            Content::Map { end: 0 }
-        } else {
-            Content::List { end: 0 }
-        };
+        self.open.push(Open { at: self.tree.entries.len(), map, nodes: 0, merging: false });
+        let content = if map { Content::Map { end: 0 } } else { Content::List { end: 0 } };
         self.tree.entries.push(Entry { place: at, content });
     }
 
@@ -272,9 +244,7 @@ impl<'a> Reader<'a> {
 
     /// Whether the next node is a key.
     fn at_key(&self) -> bool {
-        self.open
-            .last()
-            .is_some_and(|open| open.map && open.nodes.is_multiple_of(2))
+        self.open.last().is_some_and(|open| open.map && open.nodes.is_multiple_of(2))
     }
 
     /// Counts a node of the innermost collection.
@@ -294,8 +264,5 @@ fn syntax(error: &ScanError) -> Problem {
 /// The parser counts lines from 1 and columns from 0.
 fn place(marker: Marker) -> Place {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Place {
-        line: number(marker.line()),
-        column: number(marker.col()).saturating_add(1),
-    }
+    Place { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
 }

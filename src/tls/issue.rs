@@ -88,11 +88,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(IssueError::Make)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(IssueError::Make)?;
-        Ok(Issued {
-            authority: self.issuer.pem(),
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Issued { authority: self.issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
     /// The authority's certificate as PEM, which clients are to trust.
@@ -114,9 +110,7 @@ impl Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("key", &"<redacted>")
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("key", &"<redacted>").finish_non_exhaustive()
     }
 }
 
@@ -142,29 +136,21 @@ impl Issued {
         fs::create_dir_all(directory).map_err(WriteFilesError::at(directory))?;
         let path = directory.join("tls.key");
         // The key comes first: whoever makes this file has the directory to itself.
-        let mut key = match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-        {
+        let mut key = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(key) => key,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(WriteFilesError::KeyExists { path });
             }
             Err(error) => return Err(WriteFilesError::at(&path)(error)),
         };
-        let written = key
-            .write_all(self.key.as_bytes())
-            .map_err(WriteFilesError::at(&path))
-            .and_then(|()| {
-                [("ca.crt", &self.authority), ("tls.crt", &self.certificate)]
-                    .into_iter()
-                    .try_for_each(|(name, text)| {
-                        let path = directory.join(name);
-                        fs::write(&path, text).map_err(WriteFilesError::at(&path))
-                    })
-            });
+        let written = key.write_all(self.key.as_bytes()).map_err(WriteFilesError::at(&path)).and_then(|()| {
+            [("ca.crt", &self.authority), ("tls.crt", &self.certificate)].into_iter().try_for_each(
+                |(name, text)| {
+                    let path = directory.join(name);
+                    fs::write(&path, text).map_err(WriteFilesError::at(&path))
+                },
+            )
+        });
         if written.is_err() {
             // A key without its certificate would only stand in the way of the next attempt.
             let _removed = fs::remove_file(&path);
@@ -178,11 +164,9 @@ impl Issued {
             "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: {namespace}\ntype: \
              kubernetes.io/tls\ndata:\n"
         );
-        for (key, value) in [
-            ("ca.crt", &self.authority),
-            ("tls.crt", &self.certificate),
-            ("tls.key", &self.key),
-        ] {
+        for (key, value) in
+            [("ca.crt", &self.authority), ("tls.crt", &self.certificate), ("tls.key", &self.key)]
+        {
             writeln!(text, "  {key}: {}", STANDARD.encode(value)).expect("writing to a string cannot fail");
         }
         text

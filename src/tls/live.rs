@@ -165,10 +165,7 @@ impl FollowFiles {
             Complaint::Said(said) if said == text => Complaint::Said(said),
             Complaint::Seen(seen) if seen == text => {
                 self.metrics.certificate_errors.inc();
-                tracing::warn!(
-                    error = text,
-                    "the changed certificate cannot be used; the last one stays"
-                );
+                tracing::warn!(error = text, "the changed certificate cannot be used; the last one stays");
                 Complaint::Said(text)
             }
             _ => Complaint::Seen(text),
@@ -207,12 +204,7 @@ impl Renew {
     pub fn start(names: &[String], live: Arc<LivePair>, metrics: Arc<Metrics>) -> Result<Self, IssueError> {
         let now = wall_clock();
         let names = Authority::local_names(names);
-        let renew = Self {
-            authority: Authority::new(now)?,
-            names,
-            live,
-            metrics,
-        };
+        let renew = Self { authority: Authority::new(now)?, names, live, metrics };
         renew.issue(now)?;
         Ok(renew)
     }
@@ -245,10 +237,7 @@ impl Renew {
         let issued = self.authority.issue(&self.names, now)?;
         let pair = Pair::parse(issued.certificate().as_bytes(), issued.key().as_bytes())
             .expect("what was just issued is a pair");
-        tracing::info!(
-            serial = pair.serial(),
-            "certificate in use, issued by this process"
-        );
+        tracing::info!(serial = pair.serial(), "certificate in use, issued by this process");
         self.metrics.certificate_expiry.set(seconds(pair.ends()));
         self.live.replace(pair);
         Ok(())
@@ -268,17 +257,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn seconds(moment: SystemTime) -> f64 {
-    moment
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Now, by the clock that certificates begin and end by.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a certificate's life is stamped and judged by it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a certificate's life is stamped and judged by it")]
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

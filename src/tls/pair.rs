@@ -105,11 +105,7 @@ impl Pair {
             let (_, leaf) = x509_parser::parse_x509_certificate(leaf).map_err(|_| PairError::NotX509)?;
             let validity = leaf.validity();
             let begins = moment(validity.not_before.timestamp());
-            (
-                leaf.raw_serial_as_string(),
-                begins,
-                moment(validity.not_after.timestamp()),
-            )
+            (leaf.raw_serial_as_string(), begins, moment(validity.not_after.timestamp()))
         };
         let key =
             CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(
@@ -119,12 +115,7 @@ impl Pair {
                     error => PairError::UnusableKey(error),
                 },
             )?;
-        Ok(Self {
-            key: Arc::new(key),
-            serial,
-            begins,
-            ends,
-        })
+        Ok(Self { key: Arc::new(key), serial, begins, ends })
     }
 
     /// The certificate's serial number, in hex with colons.
@@ -166,10 +157,7 @@ impl fmt::Debug for Contents {
 impl PairFiles {
     /// A certificate's file and its key's.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        Self {
-            certificate: certificate.into(),
-            key: key.into(),
-        }
+        Self { certificate: certificate.into(), key: key.into() }
     }
 
     /// `tls.crt` and `tls.key` in a directory, as a mounted Secret of the type `kubernetes.io/tls` has them.
@@ -183,23 +171,15 @@ impl PairFiles {
     }
 
     pub(super) fn parse(&self, contents: &Contents) -> Result<Pair, ReadPairError> {
-        Pair::parse(&contents.certificate, &contents.key).map_err(|source| ReadPairError::Use {
-            files: self.clone(),
-            source,
-        })
+        Pair::parse(&contents.certificate, &contents.key)
+            .map_err(|source| ReadPairError::Use { files: self.clone(), source })
     }
 
     pub(super) fn contents(&self) -> Result<Contents, ReadPairError> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| ReadPairError::Read {
-                path: path.to_owned(),
-                source,
-            })
+            fs::read(path).map_err(|source| ReadPairError::Read { path: path.to_owned(), source })
         };
-        Ok(Contents {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
-        })
+        Ok(Contents { certificate: read(&self.certificate)?, key: read(&self.key)? })
     }
 }
 

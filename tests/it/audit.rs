@@ -18,19 +18,8 @@ use portolan::{
 use crate::support::{LIMIT, eventually};
 
 fn record(uid: usize) -> Record {
-    let mut record = Record::new(
-        &Head {
-            uid: &uid.to_string(),
-            ..Head::default()
-        },
-        1,
-    );
-    record.push(
-        "/spec/containers/0/image",
-        "app",
-        "auto",
-        Decision::kept(Reason::Placeholder),
-    );
+    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
+    record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
     record
 }
 
@@ -42,10 +31,7 @@ async fn a_full_disk_is_counted_and_blocks_nobody() {
     eventually("the error is counted", async || metrics.audit_errors.get() > 0).await;
     (0..1000).for_each(|n| log.record(record(n)));
     let error = log.close(Duration::from_millis(50)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the audit log could not be written within 50ms"
-    );
+    assert_eq!(error.to_string(), "the audit log could not be written within 50ms");
 }
 
 #[test]
@@ -60,10 +46,7 @@ fn a_pipe_that_nobody_reads_blocks_nobody_and_every_line_is_written_or_counted()
         move || {
             let file = File::open(path).unwrap();
             reading.recv().unwrap();
-            BufReader::new(file)
-                .lines()
-                .map(Result::unwrap)
-                .collect::<Vec<_>>()
+            BufReader::new(file).lines().map(Result::unwrap).collect::<Vec<_>>()
         }
     });
     let metrics = Arc::new(Metrics::new());

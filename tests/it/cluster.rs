@@ -20,20 +20,11 @@ async fn a_table_is_read_once() {
     let server = FakeApiServer::start().await;
     let client = server.client().await;
 
-    assert_eq!(
-        read_table(&client, NAMESPACE, TABLE).await.unwrap(),
-        TableText::Absent
-    );
+    assert_eq!(read_table(&client, NAMESPACE, TABLE).await.unwrap(), TableText::Absent);
     server.put("configmaps", TABLE, &json!({"other.yaml": "rules: []"}));
-    assert_eq!(
-        read_table(&client, NAMESPACE, TABLE).await.unwrap(),
-        TableText::KeyMissing
-    );
+    assert_eq!(read_table(&client, NAMESPACE, TABLE).await.unwrap(), TableText::KeyMissing);
     server.put("configmaps", TABLE, &json!({"table.yaml": "rules: []"}));
-    let expected = TableText::Text {
-        text: "rules: []".into(),
-        resource_version: "3".into(),
-    };
+    let expected = TableText::Text { text: "rules: []".into(), resource_version: "3".into() };
     assert_eq!(read_table(&client, NAMESPACE, TABLE).await.unwrap(), expected);
 }
 
@@ -64,10 +55,7 @@ async fn a_server_that_says_429_is_not_asked_over_and_over_by_one_call() {
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let server = FakeApiServer::start().await;
-    let policy = WatchPolicy {
-        call_timeout: Duration::from_millis(100),
-        ..WatchPolicy::default()
-    };
+    let policy = WatchPolicy { call_timeout: Duration::from_millis(100), ..WatchPolicy::default() };
     let client = server.client_with(policy).await;
     server.set_mood(Mood::Stall);
 
@@ -104,11 +92,7 @@ async fn a_watched_table_follows_create_edit_and_delete() {
     server.delete("configmaps", TABLE);
     until(&mut table, |text| *text == TableText::Absent).await;
 
-    let lists = server
-        .requests()
-        .iter()
-        .filter(|request| *request == "list configmaps")
-        .count();
+    let lists = server.requests().iter().filter(|request| *request == "list configmaps").count();
     assert_eq!(lists, 1, "edits come by the watch: {:?}", server.requests());
 }
 
@@ -133,10 +117,7 @@ async fn a_watch_whose_connection_died_silently_is_renewed() {
     let server = FakeApiServer::start().await;
     server.put("configmaps", TABLE, &json!({"table.yaml": "first"}));
     // 5 s more are granted to a server that closes late: with 0 the watch is renewed after those.
-    let policy = WatchPolicy {
-        watch_timeout: Duration::ZERO,
-        ..WatchPolicy::default()
-    };
+    let policy = WatchPolicy { watch_timeout: Duration::ZERO, ..WatchPolicy::default() };
     let mut table = watch_table(&server.client_with(policy).await, NAMESPACE, TABLE).text;
     until(&mut table, |text| holds(text, "first")).await;
     eventually("a watch", || server.open_watches() == 1).await;
@@ -192,10 +173,7 @@ async fn a_watch_that_cannot_read_keeps_the_last_table_and_says_why_until_it_can
 
     server.set_mood(Mood::Refuse(403));
     server.close_watches();
-    until(&mut watch.trouble, |trouble| {
-        says(trouble, "answered 403: refused with 403")
-    })
-    .await;
+    until(&mut watch.trouble, |trouble| says(trouble, "answered 403: refused with 403")).await;
     assert!(holds(&watch.text.borrow(), "first"), "the last good one stays");
 
     server.put("configmaps", TABLE, &json!({"table.yaml": "second"}));
@@ -231,16 +209,8 @@ async fn a_watch_that_nobody_follows_any_more_is_closed() {
 #[tokio::test]
 async fn exactly_the_named_secrets_are_read() {
     let server = FakeApiServer::start().await;
-    server.put(
-        "secrets",
-        "harbor-pull",
-        &json!({".dockerconfigjson": "e30=", "other": "AA=="}),
-    );
-    server.put(
-        "secrets",
-        "harbor-client",
-        &json!({"tls.crt": "Y3J0", "tls.key": "a2V5"}),
-    );
+    server.put("secrets", "harbor-pull", &json!({".dockerconfigjson": "e30=", "other": "AA=="}));
+    server.put("secrets", "harbor-client", &json!({"tls.crt": "Y3J0", "tls.key": "a2V5"}));
     server.put("secrets", "portolan-tls", &json!({"tls.key": "a2V5"}));
     let (_names, receiver) = names(&["harbor-pull", "harbor-client"]);
 
@@ -255,15 +225,9 @@ async fn exactly_the_named_secrets_are_read() {
     assert_eq!(pull.docker_config(), Some(&b"{}"[..]));
     assert_eq!((pull.tls_certificate(), pull.tls_key()), (None, None));
     let client = secrets.get("harbor-client").unwrap();
-    assert_eq!(
-        (client.tls_certificate(), client.tls_key()),
-        (Some(&b"crt"[..]), Some(&b"key"[..]))
-    );
+    assert_eq!((client.tls_certificate(), client.tls_key()), (Some(&b"crt"[..]), Some(&b"key"[..])));
     let asked: BTreeSet<_> = server.requests().into_iter().collect();
-    assert_eq!(
-        Vec::from_iter(asked),
-        ["get secrets/harbor-client", "get secrets/harbor-pull"]
-    );
+    assert_eq!(Vec::from_iter(asked), ["get secrets/harbor-client", "get secrets/harbor-pull"]);
 }
 
 #[tokio::test]
@@ -271,10 +235,7 @@ async fn a_missing_secret_is_picked_up_when_it_appears_and_followed_after() {
     let server = FakeApiServer::start().await;
     let (_names, receiver) = names(&["harbor-pull"]);
     let mut watch = watch_secrets(&server.client().await, NAMESPACE, receiver);
-    until(&mut watch.secrets, |secrets| {
-        *secrets.state("harbor-pull") == SecretState::Absent
-    })
-    .await;
+    until(&mut watch.secrets, |secrets| *secrets.state("harbor-pull") == SecretState::Absent).await;
     assert_eq!(*watch.trouble.borrow(), None, "an absent Secret is an answer");
 
     server.put("secrets", "harbor-pull", &json!({".dockerconfigjson": "e30="}));
@@ -282,10 +243,7 @@ async fn a_missing_secret_is_picked_up_when_it_appears_and_followed_after() {
     server.put("secrets", "harbor-pull", &json!({".dockerconfigjson": "W10="}));
     until(&mut watch.secrets, |secrets| login(secrets) == Some(b"[]".into())).await;
     server.delete("secrets", "harbor-pull");
-    until(&mut watch.secrets, |secrets| {
-        *secrets.state("harbor-pull") == SecretState::Absent
-    })
-    .await;
+    until(&mut watch.secrets, |secrets| *secrets.state("harbor-pull") == SecretState::Absent).await;
 }
 
 #[tokio::test]
@@ -310,28 +268,16 @@ async fn the_names_change_with_the_table() {
     server.put("secrets", "new", &json!({".dockerconfigjson": "e30="}));
     let (names, receiver) = names(&["old"]);
     // Rounds come too seldom to matter: a change of names must not wait for the next one.
-    let policy = WatchPolicy {
-        secrets_every: Duration::from_secs(600),
-        ..WatchPolicy::default()
-    };
+    let policy = WatchPolicy { secrets_every: Duration::from_mins(10), ..WatchPolicy::default() };
     let mut secrets = watch_secrets(&server.client_with(policy).await, NAMESPACE, receiver).secrets;
     until(&mut secrets, |secrets| secrets.get("old").is_some()).await;
 
-    names
-        .send(SecretNames::from(["new".into(), "../nodes".into()]))
-        .unwrap();
+    names.send(SecretNames::from(["new".into(), "../nodes".into()])).unwrap();
 
     until(&mut secrets, |secrets| secrets.get("new").is_some()).await;
     assert_eq!(*secrets.borrow().state("old"), SecretState::Unread, "forgotten");
-    until(&mut secrets, |secrets| {
-        *secrets.state("../nodes") == SecretState::Absent
-    })
-    .await;
-    assert!(
-        !server.requests().iter().any(|request| request.contains("nodes")),
-        "{:?}",
-        server.requests()
-    );
+    until(&mut secrets, |secrets| *secrets.state("../nodes") == SecretState::Absent).await;
+    assert!(!server.requests().iter().any(|request| request.contains("nodes")), "{:?}", server.requests());
 }
 
 #[tokio::test]
@@ -343,23 +289,11 @@ async fn a_secret_that_cannot_be_read_stays_as_it_was_and_the_trouble_quotes_not
     until(&mut watch.secrets, |secrets| secrets.get("harbor-pull").is_some()).await;
 
     for (mood, expected) in [
-        (
-            Mood::Refuse(403),
-            "secret `harbor-pull`: the API server answered 403: refused with 403",
-        ),
+        (Mood::Refuse(403), "secret `harbor-pull`: the API server answered 403: refused with 403"),
         // Not an API server's own 404: something between us and it knows no such path.
-        (
-            Mood::Refuse(404),
-            "secret `harbor-pull`: the API server answered 404: refused with 404",
-        ),
-        (
-            Mood::Babble,
-            "secret `harbor-pull`: the API server's answer cannot be read",
-        ),
-        (
-            Mood::Stall,
-            "secret `harbor-pull`: the API server did not answer within 2s",
-        ),
+        (Mood::Refuse(404), "secret `harbor-pull`: the API server answered 404: refused with 404"),
+        (Mood::Babble, "secret `harbor-pull`: the API server's answer cannot be read"),
+        (Mood::Stall, "secret `harbor-pull`: the API server did not answer within 2s"),
     ] {
         server.set_mood(mood);
         until(&mut watch.trouble, |trouble| trouble.as_deref() == Some(expected)).await;
@@ -383,26 +317,19 @@ fn holds(table: &TableText, expected: &str) -> bool {
 }
 
 fn says(trouble: &Trouble, expected: &str) -> bool {
-    trouble
-        .as_deref()
-        .is_some_and(|trouble| trouble.contains(expected))
+    trouble.as_deref().is_some_and(|trouble| trouble.contains(expected))
 }
 
 /// Waits for a published value; one that is replaced before it was looked at is not seen.
 async fn until<T>(receiver: &mut watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
     let found = tokio::time::timeout(LIMIT, receiver.wait_for(condition)).await;
-    found
-        .expect("the value should have come in time")
-        .expect("the watch should go on");
+    found.expect("the value should have come in time").expect("the watch should go on");
 }
 
 async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + LIMIT;
     while !condition() {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{what} should have come in time"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "{what} should have come in time");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use portolan::server::routes::{BodyLimits, Reply, webhook};
+use portolan::admission::Reply;
+use portolan::server::routes::{BodyLimits, webhook};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
@@ -23,12 +24,7 @@ fn counting() -> (Builder, Arc<AtomicUsize>) {
     let counted = Arc::clone(&calls);
     let answer = move |_, _, _| {
         counted.fetch_add(1, Ordering::SeqCst);
-        async {
-            Reply {
-                status: 200,
-                body: b"{}".to_vec(),
-            }
-        }
+        async { Reply { status: 200, body: b"{}".to_vec() } }
     };
     (service(webhook(answer, BodyLimits::default())), calls)
 }
@@ -39,19 +35,13 @@ async fn a_connection_is_kept_and_an_answer_says_its_length() {
     let mut connection = service.connect().await.unwrap();
     for body in [&b"{}"[..], b"", &vec![b'x'; 300_000]] {
         let answer = connection.post("/mutate/audit?timeout=10s", body).await.unwrap();
-        assert_eq!(
-            (answer.status, answer.body.len(), answer.closes()),
-            (200, body.len(), false)
-        );
+        assert_eq!((answer.status, answer.body.len(), answer.closes()), (200, body.len(), false));
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.header("transfer-encoding"), None);
     }
     assert_eq!(service.metrics.connections.get(), 1);
     drop(connection);
-    eventually("it is counted as gone", async || {
-        service.metrics.connections.get() == 0
-    })
-    .await;
+    eventually("it is counted as gone", async || service.metrics.connections.get() == 0).await;
 }
 
 #[tokio::test]
@@ -59,23 +49,10 @@ async fn a_body_over_8_mib_is_413_and_one_of_8_mib_is_read() {
     let (builder, calls) = counting();
     let service = builder.start();
     let mut connection = service.connect().await.unwrap();
-    assert_eq!(
-        connection
-            .post("/mutate", &vec![b'x'; 8 << 20])
-            .await
-            .unwrap()
-            .status,
-        200
-    );
-    let answer = connection
-        .post("/mutate", &vec![b'x'; (8 << 20) + 1])
-        .await
-        .unwrap();
+    assert_eq!(connection.post("/mutate", &vec![b'x'; 8 << 20]).await.unwrap().status, 200);
+    let answer = connection.post("/mutate", &vec![b'x'; (8 << 20) + 1]).await.unwrap();
     assert_eq!((answer.status, answer.closes()), (413, true));
-    assert_eq!(
-        String::from_utf8(answer.body).unwrap(),
-        "the body is longer than 8388608 bytes\n"
-    );
+    assert_eq!(String::from_utf8(answer.body).unwrap(), "the body is longer than 8388608 bytes\n");
     connection.closed().await;
 
     // Without the length announced.
@@ -100,10 +77,7 @@ async fn a_body_that_ends_early_reaches_nobody_and_closes() {
         assert_eq!(answer.status, 400);
     }
     connection.closed().await;
-    eventually("the connection is gone", async || {
-        service.metrics.connections.get() == 0
-    })
-    .await;
+    eventually("the connection is gone", async || service.metrics.connections.get() == 0).await;
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
@@ -125,10 +99,7 @@ async fn a_body_that_does_not_come_is_408() {
 async fn other_methods_and_paths_are_refused_and_the_connection_is_kept() {
     let service = echo().start();
     let mut connection = service.connect().await.unwrap();
-    connection
-        .write(b"GET /mutate HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    connection.write(b"GET /mutate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let answer = connection.answer().await.unwrap();
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     assert_eq!(connection.post("/else", b"").await.unwrap().status, 404);
@@ -161,9 +132,7 @@ async fn an_old_connection_is_closed_after_an_answer() {
 
 #[tokio::test]
 async fn an_idle_connection_and_a_slow_head_are_closed() {
-    let service = echo()
-        .limits(|limits| limits.idle = Duration::from_millis(100))
-        .start();
+    let service = echo().limits(|limits| limits.idle = Duration::from_millis(100)).start();
     let mut idle = service.connect().await.unwrap();
     idle.post("/mutate", b"{}").await.unwrap();
     idle.closed().await;
@@ -179,20 +148,14 @@ async fn an_idle_connection_and_a_slow_head_are_closed() {
 async fn a_handler_that_panics_takes_its_connection_with_it_and_nothing_else() {
     let answer = |body: bytes::Bytes, _, _| async move {
         assert!(!body.is_empty(), "the handler breaks");
-        Reply {
-            status: 200,
-            body: b"{}".to_vec(),
-        }
+        Reply { status: 200, body: b"{}".to_vec() }
     };
     let service = service(webhook(answer, BodyLimits::default())).start();
     let mut fine = service.connect().await.unwrap();
     fine.post("/mutate", b"1").await.unwrap();
     let mut broken = service.connect().await.unwrap();
     assert!(broken.post("/mutate", b"").await.is_err());
-    eventually("it is counted", async || {
-        service.metrics.internal_errors.get() == 1
-    })
-    .await;
+    eventually("it is counted", async || service.metrics.internal_errors.get() == 1).await;
     assert_eq!(fine.post("/mutate", b"2").await.unwrap().status, 200);
     assert_eq!(service.metrics.connections.get(), 1);
 }
@@ -209,25 +172,12 @@ async fn without_tls_the_same_loop_serves_the_ops_port() {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
     let address = listener.local_addr().unwrap();
     let router = ops(Arc::new(Health::new(shutdown.clone())), Arc::clone(&metrics));
-    tokio::spawn(serve(
-        listener,
-        None,
-        router,
-        DrainPolicy::default(),
-        shutdown,
-        metrics,
-    ));
+    tokio::spawn(serve(listener, None, router, DrainPolicy::default(), shutdown, metrics));
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
-    assert!(
-        text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nready\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nready\n"), "{text}");
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portolan::admission::Reply;
 use portolan::server::{
     Phase, Shutdown,
-    routes::{BodyLimits, Reply, webhook},
+    routes::{BodyLimits, webhook},
 };
 use tokio::sync::Semaphore;
 
@@ -27,20 +28,14 @@ fn held() -> (Builder, Arc<Semaphore>, Arc<Semaphore>) {
         async move {
             arrived.add_permits(1);
             may.acquire().await.unwrap().forget();
-            Reply {
-                status: 200,
-                body: b"late".to_vec(),
-            }
+            Reply { status: 200, body: b"late".to_vec() }
         }
     };
     (service(webhook(answer, BodyLimits::default())), waiting, allowed)
 }
 
 async fn refused(service: &Service) {
-    eventually("no connection is taken any more", async || {
-        service.connect().await.is_err()
-    })
-    .await;
+    eventually("no connection is taken any more", async || service.connect().await.is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,11 +80,7 @@ async fn every_request_written_before_the_end_of_the_delay_is_answered() {
     service.shutdown.drain();
     let clients = clients.join_all().await;
     for (failed, closed) in clients {
-        assert!(
-            failed >= begin + delay,
-            "a request was lost {:?} into the drain",
-            failed - begin
-        );
+        assert!(failed >= begin + delay, "a request was lost {:?} into the drain", failed - begin);
         assert!(closed > 0, "no answer closed its connection");
     }
     assert!(count() > before);
@@ -123,21 +114,12 @@ async fn at_the_end_of_the_delay_idle_connections_close_and_the_rest_is_finished
 
 #[tokio::test]
 async fn during_the_delay_new_connections_are_answered_and_idle_ones_kept() {
-    let service = echo()
-        .drain(|drain| drain.delay = Duration::from_hours(1))
-        .start();
+    let service = echo().drain(|drain| drain.delay = Duration::from_hours(1)).start();
     let mut idle = service.connect().await.unwrap();
     assert!(!idle.post("/mutate", b"1").await.unwrap().closes());
     service.shutdown.drain();
     eventually("answers close their connections", async || {
-        service
-            .connect()
-            .await
-            .unwrap()
-            .post("/mutate", b"2")
-            .await
-            .unwrap()
-            .closes()
+        service.connect().await.unwrap().post("/mutate", b"2").await.unwrap().closes()
     })
     .await;
     // The connection that was idle has not been closed under its client.
@@ -152,9 +134,7 @@ async fn during_the_delay_new_connections_are_answered_and_idle_ones_kept() {
 async fn stopping_ends_the_drain_at_once() {
     let (builder, waiting, _allowed) = held();
     let hour = Duration::from_hours(1);
-    let service = builder
-        .drain(|drain| (drain.delay, drain.limit) = (hour, hour))
-        .start();
+    let service = builder.drain(|drain| (drain.delay, drain.limit) = (hour, hour)).start();
     let mut busy = service.connect().await.unwrap();
     busy.write(&post("/mutate", b"")).await.unwrap();
     waiting.acquire().await.unwrap().forget();
@@ -167,9 +147,7 @@ async fn stopping_ends_the_drain_at_once() {
 #[tokio::test]
 async fn a_request_that_never_ends_is_cut_off() {
     let (builder, waiting, _allowed) = held();
-    let service = builder
-        .drain(|drain| drain.limit = Duration::from_millis(50))
-        .start();
+    let service = builder.drain(|drain| drain.limit = Duration::from_millis(50)).start();
     let mut busy = service.connect().await.unwrap();
     busy.write(&post("/mutate", b"")).await.unwrap();
     waiting.acquire().await.unwrap().forget();
@@ -184,18 +162,10 @@ async fn the_first_signal_drains_and_the_second_stops() {
     // To this process: its handlers were just installed.
     let signal = |name: &str| {
         let process = std::process::id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &process])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
     };
     let reached = async |phase| {
-        tokio::time::timeout(LIMIT, shutdown.reached(phase))
-            .await
-            .expect("the signal has come");
+        tokio::time::timeout(LIMIT, shutdown.reached(phase)).await.expect("the signal has come");
     };
     signal("-TERM");
     reached(Phase::Draining).await;

@@ -10,11 +10,8 @@ use std::{
 /// A room and the rooms that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("admission", &["audit", "image", "metrics", "registry", "review", "rewrite", "table"]),
-    ("audit", &["metrics", "rewrite"]),
-    (
-        "cli",
-        &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"],
-    ),
+    ("audit", &["image", "metrics", "rewrite", "table"]),
+    ("cli", &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"]),
     ("cluster", &["image", "metrics", "table"]),
     ("image", &[]),
     ("metrics", &["rewrite"]),
@@ -23,7 +20,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewrite", &["image", "review", "table"]),
     (
         "server",
-        &["admission", "audit", "cluster", "image", "metrics", "registry", "review", "rewrite", "table", "tls"],
+        &[
+            "admission",
+            "audit",
+            "cluster",
+            "image",
+            "metrics",
+            "registry",
+            "review",
+            "rewrite",
+            "table",
+            "tls",
+        ],
     ),
     ("table", &["image"]),
     ("tls", &["metrics"]),
@@ -50,7 +58,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 
 /// The rooms that compile without a runtime, and what they may not name.
 const PURE: &[&str] = &["image", "review", "rewrite", "table"];
-const IMPURE_CRATES: &[&str] = &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
+const IMPURE_CRATES: &[&str] =
+    &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
 
 #[test]
 fn imports_point_the_way_of_the_map() {

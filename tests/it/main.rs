@@ -1,7 +1,4 @@
 //! Integration tests: adapters against fake servers on loopback, the service through its router, and real sockets.
-#![allow(clippy::unwrap_used)]
-
-mod cluster;
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -12,8 +9,11 @@ mod cluster;
 )]
 
 mod audit;
+mod cluster;
 mod connections;
 mod drain;
+mod layers;
+mod manifests;
+mod registry;
 mod support;
 mod tls;
-mod manifests;

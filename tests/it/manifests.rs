@@ -1,5 +1,7 @@
 //! What ships in `manifests/` and `certs/`, against the contract.
 
+#![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -224,7 +226,9 @@ fn the_ways_to_a_pod_meet() {
         assert_eq!(called["namespace"], service["metadata"]["namespace"]);
         assert_eq!(called["port"], 443);
     }
-    for (probe, path) in [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+    for (probe, path) in
+        [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
+    {
         assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "ops"}), "{probe}");
     }
 }
@@ -236,7 +240,10 @@ fn serve_is_told_of_the_mounted_certificate_and_of_the_shipped_table() {
     let table = base_object("ConfigMap");
     let table = format!("{}/{}", text(&table["metadata"]["namespace"]), text(&table["metadata"]["name"]));
 
-    assert_eq!(container["args"], json!(["serve", "--tls-dir", "/etc/portolan/tls", "--table-configmap", table]));
+    assert_eq!(
+        container["args"],
+        json!(["serve", "--tls-dir", "/etc/portolan/tls", "--table-configmap", table])
+    );
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/etc/portolan/tls");
     assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
     assert_eq!(pod["volumes"][0]["secret"]["secretName"], "portolan-tls");
@@ -270,9 +277,9 @@ fn the_shipped_table_rewrites_nothing_and_holds_an_example() {
 fn cert_manager_makes_what_the_deployment_mounts_for_the_name_that_is_called() {
     let certificates = documents(&root().join("certs/cert-manager/certificates.yaml"));
     let named = |name: &str| {
-        let found = certificates.iter().find(|object| {
-            object["kind"] == "Certificate" && object["metadata"]["name"] == name
-        });
+        let found = certificates
+            .iter()
+            .find(|object| object["kind"] == "Certificate" && object["metadata"]["name"] == name);
         found.unwrap().clone()
     };
 
@@ -332,7 +339,8 @@ fn documents(file: &Path) -> Vec<Value> {
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }

@@ -1,6 +1,9 @@
-//! What tests share.
+//! What the tests stand on: fake servers, certificates, captured logs, the service on a socket.
 
+pub(crate) mod authority;
+pub(crate) mod fake_registry;
 pub(crate) mod http;
+pub(crate) mod logs;
 pub(crate) mod service;
 
 use std::time::{Duration, Instant};

@@ -26,10 +26,7 @@ impl Mounted {
         for file in ["tls.crt", "tls.key"] {
             symlink(Path::new("..data").join(file), directory.path().join(file)).unwrap();
         }
-        let mut mounted = Self {
-            directory,
-            version: 0,
-        };
+        let mut mounted = Self { directory, version: 0 };
         mounted.swap(issued.certificate(), issued.key());
         mounted
     }
@@ -89,10 +86,8 @@ async fn ten_swaps_of_a_mounted_secret_fail_no_request() {
     for swap in 0..10 {
         let next = issue(&service.authority);
         mounted.swap(next.certificate(), next.key());
-        eventually("new connections get the new certificate", async || {
-            serial(&service).await != before
-        })
-        .await;
+        eventually("new connections get the new certificate", async || serial(&service).await != before)
+            .await;
         let now = serial(&service).await;
         assert_eq!(now, service.live.current().unwrap().serial(), "swap {swap}");
         before = now;
@@ -112,10 +107,7 @@ async fn a_wrong_key_does_not_replace_the_pair() {
     let before = serial(&service).await;
     let (one, other) = (issue(&service.authority), issue(&service.authority));
     mounted.swap(one.certificate(), other.key());
-    eventually("it is said", async || {
-        service.metrics.certificate_errors.get() == 1
-    })
-    .await;
+    eventually("it is said", async || service.metrics.certificate_errors.get() == 1).await;
     assert_eq!(serial(&service).await, before);
     mounted.swap(one.certificate(), one.key());
     eventually("the right key is used", async || serial(&service).await != before).await;
@@ -131,19 +123,9 @@ async fn http_1_1_is_the_only_protocol() {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Connection::open(service.address, Arc::new(config))
     };
-    let agreed = |connection: &Connection| {
-        connection
-            .stream
-            .get_ref()
-            .get_ref()
-            .1
-            .alpn_protocol()
-            .map(<[u8]>::to_vec)
-    };
-    assert_eq!(
-        agreed(&offering(&[b"h2", b"http/1.1"]).await.unwrap()),
-        Some(b"http/1.1".to_vec())
-    );
+    let agreed =
+        |connection: &Connection| connection.stream.get_ref().get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    assert_eq!(agreed(&offering(&[b"h2", b"http/1.1"]).await.unwrap()), Some(b"http/1.1".to_vec()));
     assert_eq!(agreed(&offering(&[]).await.unwrap()), None);
     assert!(offering(&[b"h2"]).await.is_err());
     assert_eq!(service.handshake_errors("protocol"), 1);
@@ -157,9 +139,7 @@ async fn no_session_is_resumed() {
             use rustls::pki_types::{CertificateDer, pem::PemObject};
             let mut roots = rustls::RootCertStore::empty();
             let authority = service.authority.certificate();
-            roots
-                .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
-                .unwrap();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
             roots
         };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -170,18 +150,12 @@ async fn no_session_is_resumed() {
             .with_no_client_auth();
         let config = Arc::new(config);
         for _ in 0..3 {
-            let mut connection = Connection::open(service.address, Arc::clone(&config))
-                .await
-                .unwrap();
+            let mut connection = Connection::open(service.address, Arc::clone(&config)).await.unwrap();
             // The answer comes after any ticket.
             connection.post("/mutate", b"{}").await.unwrap();
             let session = connection.stream.get_ref().get_ref().1;
             assert_eq!(session.protocol_version(), Some(version.version));
-            assert_ne!(
-                session.handshake_kind(),
-                Some(rustls::HandshakeKind::Resumed),
-                "{version:?}"
-            );
+            assert_ne!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed), "{version:?}");
             assert_eq!(session.tls13_tickets_received(), 0);
         }
     }
@@ -189,32 +163,15 @@ async fn no_session_is_resumed() {
 
 #[tokio::test]
 async fn a_stalled_handshake_is_closed_and_holds_nobody_up() {
-    let service = echo()
-        .limits(|limits| limits.handshake = Duration::from_millis(50))
-        .start();
+    let service = echo().limits(|limits| limits.handshake = Duration::from_millis(50)).start();
     let mut silent = TcpStream::connect(service.address).await.unwrap();
     let mut half = TcpStream::connect(service.address).await.unwrap();
     // The first bytes of a handshake record.
-    half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01])
-        .await
-        .unwrap();
-    assert_eq!(
-        service
-            .connect()
-            .await
-            .unwrap()
-            .post("/mutate", b"{}")
-            .await
-            .unwrap()
-            .status,
-        200
-    );
+    half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.unwrap();
+    assert_eq!(service.connect().await.unwrap().post("/mutate", b"{}").await.unwrap().status, 200);
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0);
     let _closed = half.read(&mut [0; 8]).await;
-    eventually("both are counted", async || {
-        service.handshake_errors("timeout") == 2
-    })
-    .await;
+    eventually("both are counted", async || service.handshake_errors("timeout") == 2).await;
 }
 
 #[tokio::test]
@@ -229,18 +186,9 @@ async fn failed_handshakes_are_counted_by_their_cause() {
     .await;
 
     let mut plain = TcpStream::connect(service.address).await.unwrap();
-    plain
-        .write_all(b"POST /mutate HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    eventually("a client that speaks no TLS", async || {
-        service.handshake_errors("not-tls") == 1
-    })
-    .await;
+    plain.write_all(b"POST /mutate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    eventually("a client that speaks no TLS", async || service.handshake_errors("not-tls") == 1).await;
 
     drop(TcpStream::connect(service.address).await.unwrap());
-    eventually("a probe of the port", async || {
-        service.handshake_errors("closed") == 1
-    })
-    .await;
+    eventually("a probe of the port", async || service.handshake_errors("closed") == 1).await;
 }

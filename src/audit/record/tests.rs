@@ -34,12 +34,10 @@ fn lines(record: &Record) -> Vec<String> {
     lines
 }
 
-fn rule() -> Rule {
-    Rule {
-        source: "docker.io".into(),
-        mirrors: vec![Mirror("registry.example.com/hub".into())],
-        namespaces: Some(vec!["team-*".into()]),
-    }
+fn rule() -> Arc<crate::table::Rule> {
+    let table = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n- source: docker.io\n  mirrors: \
+                 [registry.example.com/hub]\n  namespaces: [team-*]\n";
+    Arc::clone(&crate::table::Table::parse(table).unwrap().table.rules()[0])
 }
 
 fn pinned() -> Decision {
@@ -50,7 +48,7 @@ fn pinned() -> Decision {
         },
         reason: Reason::Pinned,
         reference: Some(Reference::parse("nginx:1.25").unwrap()),
-        rule: Some(Arc::new(rule())),
+        rule: Some(rule()),
         mirror: Some(0),
         digest: Some(digest),
         resolved_from: Some(ResolvedFrom::Registry),
@@ -89,10 +87,7 @@ fn what_is_unknown_is_null_and_a_kept_image_results_in_its_text() {
         "\u{1}\"Bad\" image",
         Decision::kept(Reason::InvalidReference),
     );
-    let denied = Decision {
-        outcome: Outcome::Denied,
-        ..Decision::kept(Reason::Missing)
-    };
+    let denied = Decision { outcome: Outcome::Denied, ..Decision::kept(Reason::Missing) };
     record.push("/spec/volumes/3/image/reference", "data", "nginx", denied);
     let [kept, denied] = lines(&record).try_into().unwrap();
     assert!(
@@ -104,10 +99,7 @@ fn what_is_unknown_is_null_and_a_kept_image_results_in_its_text() {
         )),
         "{kept}"
     );
-    assert!(
-        denied.contains(r#""written":"nginx","reference":null,"result":null,"#),
-        "{denied}"
-    );
+    assert!(denied.contains(r#""written":"nginx","reference":null,"result":null,"#), "{denied}");
     // The second line begins like the first.
     let seam = kept.find(r#""field""#).unwrap();
     assert_eq!(kept.split_at(seam).0, denied.split_at(seam).0);
@@ -119,40 +111,20 @@ fn every_reason_and_place_is_written_with_its_word() {
         let mut record = record();
         record.push("/f", "c", "x", Decision::kept(reason));
         let line = &lines(&record)[0];
-        assert!(
-            line.contains(&format!(r#""reason":"{}""#, reason.word())),
-            "{line}"
-        );
+        assert!(line.contains(&format!(r#""reason":"{}""#, reason.word())), "{line}");
     }
     for from in ResolvedFrom::ALL {
         let mut record = record();
-        record.push(
-            "/f",
-            "c",
-            "x",
-            Decision {
-                resolved_from: Some(from),
-                ..pinned()
-            },
-        );
+        record.push("/f", "c", "x", Decision { resolved_from: Some(from), ..pinned() });
         let line = &lines(&record)[0];
-        assert!(
-            line.contains(&format!(r#""resolvedFrom":"{}""#, from.word())),
-            "{line}"
-        );
+        assert!(line.contains(&format!(r#""resolvedFrom":"{}""#, from.word())), "{line}");
     }
 }
 
 #[test]
 fn a_long_text_is_cut_between_characters() {
     let long = format!("x{}", "é".repeat(5000));
-    let mut record = Record::new(
-        &Head {
-            user: &long,
-            ..head()
-        },
-        1,
-    );
+    let mut record = Record::new(&Head { user: &long, ..head() }, 1);
     record.push("/f", "c", &long, Decision::kept(Reason::InvalidReference));
     let line = &lines(&record)[0];
     assert!(line.len() < 4 * MAX_TEXT, "{} bytes", line.len());
@@ -170,11 +142,6 @@ fn the_texts_of_an_ordinary_pod_take_one_allocation() {
     let mut record = record();
     let capacity = record.texts.capacity();
     record.push("/spec/containers/0/image", "app", "nginx:1.25", pinned());
-    record.push(
-        "/spec/initContainers/0/image",
-        "prepare-the-volume",
-        "busybox",
-        pinned(),
-    );
+    record.push("/spec/initContainers/0/image", "prepare-the-volume", "busybox", pinned());
     assert_eq!(record.texts.capacity(), capacity);
 }

@@ -39,11 +39,7 @@ impl Disk {
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        if self
-            .panics
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-            .is_ok()
-        {
+        if self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             panic!("the disk burns");
         }
         let stalled = self.stalled.0.lock().unwrap();
@@ -64,28 +60,14 @@ impl Write for Disk {
 }
 
 fn record(uid: usize) -> Record {
-    let mut record = Record::new(
-        &Head {
-            uid: &uid.to_string(),
-            ..Head::default()
-        },
-        1,
-    );
-    record.push(
-        "/spec/containers/0/image",
-        "app",
-        "auto",
-        Decision::kept(Reason::Placeholder),
-    );
+    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
+    record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
     record
 }
 
 fn log(disk: &Disk, queue: usize) -> (Log, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    (
-        Log::start_with(disk.clone(), queue, Arc::clone(&metrics)).unwrap(),
-        metrics,
-    )
+    (Log::start_with(disk.clone(), queue, Arc::clone(&metrics)).unwrap(), metrics)
 }
 
 fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -189,10 +171,7 @@ fn under_load_many_lines_are_one_write() {
 fn a_file_that_cannot_be_opened_is_said_with_its_name() {
     let destination = Destination::File("/nonexistent/audit.log".into());
     let error = Log::start(&destination, 8, Arc::new(Metrics::new())).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot open the audit log `/nonexistent/audit.log`"
-    );
+    assert_eq!(error.to_string(), "cannot open the audit log `/nonexistent/audit.log`");
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
         "No such file or directory (os error 2)"

@@ -13,7 +13,9 @@ struct Patched {
 
 impl Patched {
     fn annotation(&self) -> Value {
-        self.pod["metadata"]["annotations"][SOURCES].as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
+        self.pod["metadata"]["annotations"][SOURCES]
+            .as_str()
+            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
     }
 
     fn paths(&self) -> Vec<&str> {
@@ -64,8 +66,13 @@ fn to_hub(written: &str) -> Decision {
     match written {
         "sidecar" | "kept" => Decision::kept(Reason::NoRule),
         written if written.starts_with("r.corp/") => Decision::kept(Reason::Mirrored),
-        written => pinned(&format!("r.corp/hub/library/{written}@sha256:1")),
+        written => pinned(&hub(written)),
     }
+}
+
+/// Where `docker.io/library/name` is pinned.
+fn hub(name: &str) -> String {
+    format!("r.corp/hub/library/{name}@sha256:{}", "1".repeat(64))
 }
 
 fn pod(image: &str) -> Value {
@@ -84,34 +91,43 @@ fn every_place_that_names_an_image_is_replaced_and_said_in_the_annotation() {
         },
     });
     let after = patched(&whole, None, to_hub);
-    assert_eq!(after.paths(), [
-        "/spec/containers/0/image",
-        "/spec/initContainers/0/image",
-        "/spec/volumes/1/image/reference",
-        "/metadata/annotations/portolan.dev~1sources",
-        "/spec/imagePullSecrets/-",
-    ]);
-    assert_eq!(after.pod["spec"]["volumes"][1]["image"]["reference"], "r.corp/hub/library/vol@sha256:1");
+    assert_eq!(
+        after.paths(),
+        [
+            "/spec/containers/0/image",
+            "/spec/initContainers/0/image",
+            "/spec/volumes/1/image/reference",
+            "/metadata/annotations/portolan.dev~1sources",
+            "/spec/imagePullSecrets/-",
+        ]
+    );
+    assert_eq!(after.pod["spec"]["volumes"][1]["image"]["reference"], hub("vol"));
     assert_eq!(after.pod["spec"]["imagePullSecrets"], json!([{"name": "own"}, {"name": "pull"}]));
-    assert_eq!(after.annotation(), json!({
-        "containers/app": {"written": "nginx", "image": "r.corp/hub/library/nginx@sha256:1"},
-        "initContainers/app~/1": {"written": "init", "image": "r.corp/hub/library/init@sha256:1"},
-        "volumes/model": {"written": "vol", "image": "r.corp/hub/library/vol@sha256:1"},
-    }));
+    assert_eq!(
+        after.annotation(),
+        json!({
+            "containers/app": {"written": "nginx", "image": hub("nginx")},
+            "initContainers/app~/1": {"written": "init", "image": hub("init")},
+            "volumes/model": {"written": "vol", "image": hub("vol")},
+        })
+    );
     assert!(after.operations.iter().all(|operation| operation["op"] != "test"));
 }
 
 #[test]
 fn missing_parents_are_added_first() {
     let after = patched(&json!({"spec": {"containers": [{"name": "app", "image": "nginx"}]}}), None, to_hub);
-    assert_eq!(after.paths(), [
-        "/spec/containers/0/image",
-        "/metadata",
-        "/metadata/annotations",
-        "/metadata/annotations/portolan.dev~1sources",
-        "/spec/imagePullSecrets",
-        "/spec/imagePullSecrets/-",
-    ]);
+    assert_eq!(
+        after.paths(),
+        [
+            "/spec/containers/0/image",
+            "/metadata",
+            "/metadata/annotations",
+            "/metadata/annotations/portolan.dev~1sources",
+            "/spec/imagePullSecrets",
+            "/spec/imagePullSecrets/-",
+        ]
+    );
     let null = json!({"metadata": {"annotations": null},
         "spec": {"containers": [{"name": "app", "image": "nginx"}], "imagePullSecrets": null}});
     assert_eq!(patched(&null, None, to_hub).pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
@@ -135,7 +151,9 @@ fn an_image_in_the_registry_already_gets_the_pull_secret_once() {
     let mut has = pod("r.corp/own:1");
     has["spec"]["imagePullSecrets"] = json!([{"name": "pull"}]);
     assert!(patched(&has, None, to_hub).operations.is_empty());
-    assert!(patched(&pod("r.corp.evil/own:1"), None, |_| Decision::kept(Reason::NoRule)).operations.is_empty());
+    assert!(
+        patched(&pod("r.corp.evil/own:1"), None, |_| Decision::kept(Reason::NoRule)).operations.is_empty()
+    );
 }
 
 #[test]
@@ -159,13 +177,19 @@ fn an_edit_to_another_image_replaces_the_entry_and_one_left_alone_removes_it() {
     let mut edited = old.clone();
     edited["spec"]["containers"][0]["image"] = json!("b");
     let to_b = patched(&edited, Some(&old), to_hub);
-    assert_eq!(to_b.annotation(), json!({
-        "containers/app": {"written": "b", "image": "r.corp/hub/library/b@sha256:1"}}));
+    assert_eq!(
+        to_b.annotation(),
+        json!({
+        "containers/app": {"written": "b", "image": hub("b")}})
+    );
     // A → B → A ends with A, newly decided.
     let mut back = to_b.pod.clone();
     back["spec"]["containers"][0]["image"] = json!("a");
-    assert_eq!(patched(&back, Some(&to_b.pod), to_hub).annotation(), json!({
-        "containers/app": {"written": "a", "image": "r.corp/hub/library/a@sha256:1"}}));
+    assert_eq!(
+        patched(&back, Some(&to_b.pod), to_hub).annotation(),
+        json!({
+        "containers/app": {"written": "a", "image": hub("a")}})
+    );
     let mut kept = old.clone();
     kept["spec"]["containers"][0]["image"] = json!("kept");
     let after = patched(&kept, Some(&old), to_hub);
@@ -190,22 +214,33 @@ fn a_forged_annotation_is_dropped_and_a_true_one_of_a_reinvocation_stays() {
         pod["metadata"]["annotations"] = json!({SOURCES: "][", "x": "y"});
         pod
     };
-    assert_eq!(patched(&garbage, None, to_hub).annotation(), json!({
-        "containers/app": {"written": "nginx", "image": "r.corp/hub/library/nginx@sha256:1"}}));
+    assert_eq!(
+        patched(&garbage, None, to_hub).annotation(),
+        json!({
+        "containers/app": {"written": "nginx", "image": hub("nginx")}})
+    );
     let image = "r.corp/hub/library/nginx:latest";
     let healed = with(image, json!({"written": "nginx", "image": image, "reason": "missing"}));
-    let after = patched(&healed, None, |_| pinned("r.corp/hub/library/nginx:latest@sha256:1"));
-    assert_eq!(after.annotation(), json!({"containers/app": {
-        "written": "nginx", "image": "r.corp/hub/library/nginx:latest@sha256:1"}}), "its `written` stays");
+    let after = patched(&healed, None, |_| pinned(&hub("nginx:latest")));
+    assert_eq!(
+        after.annotation(),
+        json!({"containers/app": {
+        "written": "nginx", "image": hub("nginx:latest")}}),
+        "its `written` stays"
+    );
     let kept = patched(&healed, None, to_hub);
-    assert_eq!(kept.annotation(), json!({"containers/app": {"written": "nginx", "image": image, "reason": "missing"}}));
+    assert_eq!(
+        kept.annotation(),
+        json!({"containers/app": {"written": "nginx", "image": image, "reason": "missing"}})
+    );
 }
 
 #[test]
 fn an_image_rewritten_without_a_digest_says_why() {
     let after = patched(&pod("nginx"), None, |_| unpinned("r.corp/hub/library/nginx:latest"));
     assert_eq!(after.annotation()["containers/app"]["reason"], "missing");
-    let carried = Decision { digest: Some(crate::image::Digest::of(b"")), ..unpinned("r.corp/hub/x@sha256:2") };
+    let carried =
+        Decision { digest: Some(crate::image::Digest::of(b"")), ..unpinned("r.corp/hub/x@sha256:2") };
     let after = patched(&pod("nginx"), None, |_| carried.clone());
     assert_eq!(after.annotation()["containers/app"].get("reason"), None);
 }

@@ -79,8 +79,9 @@ fn pin_digest_drops_the_tag_and_pin_off_asks_nobody() {
 #[test]
 fn a_digest_in_the_reference_is_carried_over_and_never_dropped() {
     for (pin, expected) in [("tag-and-digest", "a/b:1@"), ("digest", "a/b@")] {
-        let table =
-            table(&[&format!("{{source: quay.io, mirrors: [r.corp/quay], pin: {pin}, onUnavailable: rewrite, onMissing: rewrite}}")]);
+        let table = table(&[&format!(
+            "{{source: quay.io, mirrors: [r.corp/quay], pin: {pin}, onUnavailable: rewrite, onMissing: rewrite}}"
+        )]);
         let written = format!("quay.io/a/b:1@sha256:{HEX}");
         let result = format!("r.corp/quay/{expected}sha256:{HEX}");
         for (answer, reason) in [
@@ -90,7 +91,11 @@ fn a_digest_in_the_reference_is_carried_over_and_never_dropped() {
             (Answer::Unavailable { candidate: 0 }, "unavailable"),
             (Answer::Offline, "carried"),
         ] {
-            assert_eq!(told(&concluded(&table, &written, answer)), ("rewritten", reason, result.clone()), "{pin}");
+            assert_eq!(
+                told(&concluded(&table, &written, answer)),
+                ("rewritten", reason, result.clone()),
+                "{pin}"
+            );
         }
     }
     let table = table(&["{source: quay.io, mirrors: [r.corp/quay]}"]);
@@ -103,8 +108,10 @@ fn a_digest_in_the_reference_is_carried_over_and_never_dropped() {
 fn what_is_missing_unauthorized_or_unavailable_follows_its_policy() {
     let two = "mirrors: [r1.corp/q, r2.corp/q]";
     for (policy, outcome) in [("keep", "kept"), ("rewrite", "rewritten"), ("deny", "denied")] {
-        let missing = table(&[&format!("{{source: quay.io, {two}, onMissing: {policy}, onUnavailable: keep}}")]);
-        let silent = table(&[&format!("{{source: quay.io, {two}, onMissing: keep, onUnavailable: {policy}}}")]);
+        let missing =
+            table(&[&format!("{{source: quay.io, {two}, onMissing: {policy}, onUnavailable: keep}}")]);
+        let silent =
+            table(&[&format!("{{source: quay.io, {two}, onMissing: keep, onUnavailable: {policy}}}")]);
         let result = |mirror: &str| {
             if policy == "rewrite" { format!("{mirror}.corp/q/a:1") } else { "-".into() }
         };
@@ -140,10 +147,7 @@ fn inside_a_mirror_an_image_is_pinned_where_it_is_and_never_moved_or_denied() {
     assert_eq!(told(&concluded(&both, "r.corp/x:1", Answer::Offline)), ("kept", "offline", "-".into()));
 
     let digest = table(&[&format!("{{{rule}, pin: digest}}")]);
-    assert_eq!(
-        told(&settled(&digest, &pinned)),
-        ("rewritten", "mirrored", format!("r.corp/x@sha256:{HEX}"))
-    );
+    assert_eq!(told(&settled(&digest, &pinned)), ("rewritten", "mirrored", format!("r.corp/x@sha256:{HEX}")));
     let off = table(&["{source: '*', mirrors: ['r.corp/{registry}'], pin: off}"]);
     assert_eq!(told(&settled(&off, "r.corp/x:1")), ("kept", "mirrored", "-".into()));
 }

@@ -11,10 +11,7 @@ use crate::server::Shutdown;
 /// What a handler was called with.
 type Calls = Arc<Mutex<Vec<(Bytes, Mode, Option<Duration>)>>>;
 
-const LIMITS: BodyLimits = BodyLimits {
-    size: 100,
-    time: Duration::from_mins(1),
-};
+const LIMITS: BodyLimits = BodyLimits { size: 100, time: Duration::from_mins(1) };
 
 /// A webhook that notes its calls and answers with a status and a body.
 fn noting(status: u16) -> (Router, Calls) {
@@ -22,22 +19,13 @@ fn noting(status: u16) -> (Router, Calls) {
     let noted = Arc::clone(&calls);
     let answer = move |body, mode, timeout| {
         noted.lock().unwrap().push((body, mode, timeout));
-        async move {
-            Reply {
-                status,
-                body: b"{}".to_vec(),
-            }
-        }
+        async move { Reply { status, body: b"{}".to_vec() } }
     };
     (webhook(answer, LIMITS), calls)
 }
 
 fn request(method: Method, path: &str) -> HttpRequest<Body> {
-    HttpRequest::builder()
-        .method(method)
-        .uri(path)
-        .body(Body::from("review"))
-        .unwrap()
+    HttpRequest::builder().method(method).uri(path).body(Body::from("review")).unwrap()
 }
 
 async fn text(response: Response) -> String {
@@ -56,27 +44,15 @@ async fn the_path_says_the_mode_and_the_query_the_timeout() {
         let (router, calls) = noting(200);
         let response = router.oneshot(request(Method::POST, path)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "application/json",
-            "{path}"
-        );
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "{path}");
         assert_eq!(text(response).await, "{}");
         let calls = calls.lock().unwrap();
-        let [(body, called, left)] = &calls[..] else {
-            panic!("{path}: {calls:?}")
-        };
+        let [(body, called, left)] = &calls[..] else { panic!("{path}: {calls:?}") };
         assert_eq!((&body[..], *called), (&b"review"[..], mode), "{path}");
         assert_eq!(left.is_some(), timeout.is_some(), "{path}");
         // What is left of it: reading the body took some of it.
-        assert!(
-            left.unwrap_or_default().as_secs_f64() <= timeout.unwrap_or_default(),
-            "{path}"
-        );
-        assert!(
-            left.unwrap_or_default().as_secs_f64() >= timeout.unwrap_or_default() / 2.0,
-            "{path}"
-        );
+        assert!(left.unwrap_or_default().as_secs_f64() <= timeout.unwrap_or_default(), "{path}");
+        assert!(left.unwrap_or_default().as_secs_f64() >= timeout.unwrap_or_default() / 2.0, "{path}");
     }
 }
 
@@ -102,28 +78,16 @@ async fn a_reply_that_is_no_review_is_plain_text() {
     let (router, _calls) = noting(400);
     let response = router.oneshot(request(Method::POST, "/mutate")).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        response.headers()[header::CONTENT_TYPE],
-        "text/plain; charset=utf-8"
-    );
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
 }
 
 #[tokio::test]
 async fn a_body_of_the_limit_is_read_and_one_byte_more_is_413() {
-    for pieces in [
-        vec![100],
-        vec![1, 99],
-        vec![0, 50, 49, 1],
-        vec![101],
-        vec![50, 51],
-        vec![300],
-    ] {
+    for pieces in [vec![100], vec![1, 99], vec![0, 50, 49, 1], vec![101], vec![50, 51], vec![300]] {
         let length: usize = pieces.iter().sum();
         // With the length announced, and without.
         let whole = Body::new(Full::new(Bytes::from(vec![b'x'; length])));
-        let frames = pieces
-            .iter()
-            .map(|length| Ok::<_, Infallible>(Frame::data(vec![b'x'; *length].into())));
+        let frames = pieces.iter().map(|length| Ok::<_, Infallible>(Frame::data(vec![b'x'; *length].into())));
         let parts = Body::new(StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>())));
         for body in [whole, parts] {
             let (router, calls) = noting(200);
@@ -148,9 +112,7 @@ async fn a_body_that_does_not_come_is_408_when_the_timeout_is_over() {
     let (router, calls) = noting(200);
     let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>());
     let begin = tokio::time::Instant::now();
-    let request = HttpRequest::post("/mutate?timeout=3s")
-        .body(Body::new(body))
-        .unwrap();
+    let request = HttpRequest::post("/mutate?timeout=3s").body(Body::new(body)).unwrap();
     let response = router.oneshot(request).await.unwrap();
     assert_eq!(begin.elapsed().as_secs(), 3);
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
@@ -176,11 +138,7 @@ fn durations_are_read_as_go_writes_them() {
         ("3d", None),
         ("99999999999999999999h", None),
     ] {
-        assert_eq!(
-            parse_duration(text),
-            expected.map(Duration::from_millis),
-            "{text}"
-        );
+        assert_eq!(parse_duration(text), expected.map(Duration::from_millis), "{text}");
     }
 }
 
@@ -191,15 +149,8 @@ async fn the_ops_port_tells_life_readiness_and_metrics() {
     let router = ops(Arc::clone(&health), Arc::new(Metrics::new()));
     let ask = async |path: &str| {
         let response = router.clone().oneshot(request(Method::GET, path)).await.unwrap();
-        let kind = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .map(|kind| kind.to_str().unwrap().to_owned());
-        (
-            response.status().as_u16(),
-            kind.unwrap_or_default(),
-            text(response).await,
-        )
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+        (response.status().as_u16(), kind.unwrap_or_default(), text(response).await)
     };
     assert_eq!(ask("/livez").await.0, 200);
     let (status, _, report) = ask("/readyz").await;

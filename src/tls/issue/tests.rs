@@ -14,14 +14,9 @@ fn now() -> SystemTime {
 }
 
 fn names() -> Vec<String> {
-    [
-        "portolan.portolan.svc",
-        "portolan.portolan.svc.cluster.local",
-        "10.0.0.7",
-        "::1",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["portolan.portolan.svc", "portolan.portolan.svc.cluster.local", "10.0.0.7", "::1"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -37,41 +32,19 @@ fn a_leaf_is_a_servers_for_90_days_and_no_authority() {
     let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
 
     assert!(root.is_ca() && !leaf.is_ca());
-    assert_eq!(
-        root.basic_constraints()
-            .unwrap()
-            .unwrap()
-            .value
-            .path_len_constraint,
-        Some(0)
-    );
-    assert_eq!(
-        root.key_usage().unwrap().unwrap().value.to_string(),
-        "Key Cert Sign, CRL Sign"
-    );
-    assert_eq!(
-        leaf.key_usage().unwrap().unwrap().value.to_string(),
-        "Digital Signature"
-    );
+    assert_eq!(root.basic_constraints().unwrap().unwrap().value.path_len_constraint, Some(0));
+    assert_eq!(root.key_usage().unwrap().unwrap().value.to_string(), "Key Cert Sign, CRL Sign");
+    assert_eq!(leaf.key_usage().unwrap().unwrap().value.to_string(), "Digital Signature");
     let usage = leaf.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.server_auth && !usage.client_auth && !usage.any);
 
     let from = 2_000_000_000 - 3600;
     assert_eq!(
-        (
-            root.validity().not_before.timestamp(),
-            leaf.validity().not_before.timestamp()
-        ),
+        (root.validity().not_before.timestamp(), leaf.validity().not_before.timestamp()),
         (from, from)
     );
-    assert_eq!(
-        leaf.validity().not_after.timestamp(),
-        2_000_000_000 + 90 * 24 * 3600
-    );
-    assert_eq!(
-        root.validity().not_after.timestamp(),
-        2_000_000_000 + 730 * 24 * 3600
-    );
+    assert_eq!(leaf.validity().not_after.timestamp(), 2_000_000_000 + 90 * 24 * 3600);
+    assert_eq!(root.validity().not_after.timestamp(), 2_000_000_000 + 730 * 24 * 3600);
 
     let named = leaf.subject_alternative_name().unwrap().unwrap().value;
     let named: Vec<_> = named
@@ -85,33 +58,22 @@ fn a_leaf_is_a_servers_for_90_days_and_no_authority() {
         .collect();
     assert_eq!(
         named,
-        [
-            "portolan.portolan.svc",
-            "portolan.portolan.svc.cluster.local",
-            "4 bytes",
-            "16 bytes"
-        ]
+        ["portolan.portolan.svc", "portolan.portolan.svc.cluster.local", "4 bytes", "16 bytes"]
     );
 
     let key_identifier = |certificate: &X509Certificate<'_>, authority: bool| {
-        certificate
-            .extensions()
-            .iter()
-            .find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::AuthorityKeyIdentifier(key) if authority => {
-                    key.key_identifier.as_ref().map(|key| key.0.to_vec())
-                }
-                ParsedExtension::SubjectKeyIdentifier(key) if !authority => Some(key.0.to_vec()),
-                _ => None,
-            })
+        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(key) if authority => {
+                key.key_identifier.as_ref().map(|key| key.0.to_vec())
+            }
+            ParsedExtension::SubjectKeyIdentifier(key) if !authority => Some(key.0.to_vec()),
+            _ => None,
+        })
     };
     assert!(key_identifier(&leaf, true).is_some());
     assert_eq!(key_identifier(&leaf, true), key_identifier(&root, false));
     assert_eq!(leaf.issuer(), root.subject());
-    assert!(
-        leaf.subject().iter_common_name().next().is_some(),
-        "OpenSSL refuses an empty subject"
-    );
+    assert!(leaf.subject().iter_common_name().next().is_some(), "OpenSSL refuses an empty subject");
 }
 
 #[test]
@@ -134,39 +96,15 @@ fn a_key_is_written_for_its_owner_alone_and_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("certs");
     let authority = Authority::new(now()).unwrap();
-    authority
-        .issue(&names(), now())
-        .unwrap()
-        .write_files(&directory)
-        .unwrap();
-    let mode = fs::metadata(directory.join("tls.key"))
-        .unwrap()
-        .permissions()
-        .mode();
+    authority.issue(&names(), now()).unwrap().write_files(&directory).unwrap();
+    let mode = fs::metadata(directory.join("tls.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let serial = PairFiles::in_directory(&directory)
-        .read()
-        .unwrap()
-        .serial()
-        .to_owned();
-    assert_eq!(
-        fs::read_to_string(directory.join("ca.crt")).unwrap(),
-        authority.certificate()
-    );
+    let serial = PairFiles::in_directory(&directory).read().unwrap().serial().to_owned();
+    assert_eq!(fs::read_to_string(directory.join("ca.crt")).unwrap(), authority.certificate());
 
-    let error = authority
-        .issue(&names(), now())
-        .unwrap()
-        .write_files(&directory)
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("there is a key already: `{}/tls.key`", directory.display())
-    );
-    assert_eq!(
-        PairFiles::in_directory(&directory).read().unwrap().serial(),
-        serial
-    );
+    let error = authority.issue(&names(), now()).unwrap().write_files(&directory).unwrap_err();
+    assert_eq!(error.to_string(), format!("there is a key already: `{}/tls.key`", directory.display()));
+    assert_eq!(PairFiles::in_directory(&directory).read().unwrap().serial(), serial);
 }
 
 #[test]
@@ -175,10 +113,7 @@ fn a_key_whose_certificate_could_not_be_written_does_not_stay() {
     fs::create_dir(folder.path().join("tls.crt")).unwrap();
     let issued = Authority::new(now()).unwrap().issue(&names(), now()).unwrap();
     let error = issued.write_files(folder.path()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("cannot write `{}/tls.crt`", folder.path().display())
-    );
+    assert_eq!(error.to_string(), format!("cannot write `{}/tls.crt`", folder.path().display()));
     assert!(!folder.path().join("tls.key").exists());
 }
 

@@ -8,10 +8,7 @@ fn now() -> SystemTime {
 const DAY: Duration = Duration::from_hours(24);
 
 fn issued() -> Issued {
-    Authority::new(now())
-        .unwrap()
-        .issue(&["localhost".into()], now())
-        .unwrap()
+    Authority::new(now()).unwrap().issue(&["localhost".into()], now()).unwrap()
 }
 
 struct Folder {
@@ -28,12 +25,7 @@ impl Folder {
         let (live, metrics) = (Arc::new(LivePair::default()), Arc::new(Metrics::new()));
         let files = PairFiles::in_directory(directory.path());
         let follow = FollowFiles::start(files, Arc::clone(&live), Arc::clone(&metrics)).unwrap();
-        Self {
-            directory,
-            metrics,
-            live,
-            follow,
-        }
+        Self { directory, metrics, live, follow }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -62,10 +54,7 @@ fn a_changed_pair_is_taken_into_use() {
     folder.look();
     assert_ne!(folder.serial(), first);
     let text = folder.metrics.encode();
-    assert!(
-        text.contains("portolan_certificate_expiry_timestamp_seconds 2007776000.0\n"),
-        "{text}"
-    );
+    assert!(text.contains("portolan_certificate_expiry_timestamp_seconds 2007776000.0\n"), "{text}");
     assert_eq!(folder.metrics.certificate_errors.get(), 0);
 }
 
@@ -89,22 +78,13 @@ fn a_bad_pair_is_complained_about_once_until_another_comes() {
     let first = folder.serial();
     folder.write("tls.key", issued().key());
     (0..5).for_each(|_| folder.look());
-    assert_eq!(
-        (folder.serial(), folder.metrics.certificate_errors.get()),
-        (first.clone(), 1)
-    );
+    assert_eq!((folder.serial(), folder.metrics.certificate_errors.get()), (first.clone(), 1));
     folder.write("tls.key", "");
     (0..5).for_each(|_| folder.look());
-    assert_eq!(
-        (folder.serial(), folder.metrics.certificate_errors.get()),
-        (first.clone(), 2)
-    );
+    assert_eq!((folder.serial(), folder.metrics.certificate_errors.get()), (first.clone(), 2));
     std::fs::remove_file(folder.directory.path().join("tls.key")).unwrap();
     (0..5).for_each(|_| folder.look());
-    assert_eq!(
-        (folder.serial(), folder.metrics.certificate_errors.get()),
-        (first.clone(), 3)
-    );
+    assert_eq!((folder.serial(), folder.metrics.certificate_errors.get()), (first.clone(), 3));
     let next = issued();
     folder.write("tls.crt", next.certificate());
     folder.write("tls.key", next.key());
@@ -138,9 +118,7 @@ fn the_end_of_a_certificate_is_said_before_it_and_then_every_hour() {
         (91, 64, Some(Expiry::Ended)),
         (91, 65, None),
     ] {
-        let said = folder
-            .follow
-            .judge(now() + DAY * days, start + Duration::from_mins(minutes));
+        let said = folder.follow.judge(now() + DAY * days, start + Duration::from_mins(minutes));
         assert_eq!(said, expected, "day {days}, minute {minutes}");
     }
 }

@@ -10,10 +10,7 @@ fn parts(der: &[u8]) -> Vec<(u8, Vec<u8>)> {
             0..0x80 => (usize::from(*length), after),
             long => {
                 let (length, after) = after.split_at(usize::from(long & 0x7f));
-                (
-                    length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-                    after,
-                )
+                (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), after)
             }
         };
         let (content, after) = after.split_at(length);
@@ -26,15 +23,8 @@ fn parts(der: &[u8]) -> Vec<(u8, Vec<u8>)> {
 fn pem(label: &str, der: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let text = STANDARD.encode(der);
-    let lines: Vec<_> = text
-        .as_bytes()
-        .chunks(64)
-        .map(|line| std::str::from_utf8(line).unwrap())
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// What PKCS#8 wraps: the key in the form that its algorithm had before.
@@ -46,17 +36,11 @@ fn inner(key: &rcgen::KeyPair) -> Vec<u8> {
 }
 
 fn self_signed(key: &rcgen::KeyPair) -> String {
-    rcgen::CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .self_signed(key)
-        .unwrap()
-        .pem()
+    rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(key).unwrap().pem()
 }
 
 fn error(certificate: &str, key: &str) -> String {
-    Pair::parse(certificate.as_bytes(), key.as_bytes())
-        .unwrap_err()
-        .to_string()
+    Pair::parse(certificate.as_bytes(), key.as_bytes()).unwrap_err().to_string()
 }
 
 #[test]
@@ -80,11 +64,7 @@ fn keys_are_read_as_pkcs8_pkcs1_and_sec1() {
         ("PKCS#8, RSA", self_signed(&rsa), rsa.serialize_pem()),
         ("PKCS#1", self_signed(&rsa), pem("RSA PRIVATE KEY", &inner(&rsa))),
         ("SEC1", self_signed(&p256), sec1),
-        (
-            "SEC1 without the curve",
-            self_signed(&p256),
-            pem("EC PRIVATE KEY", &inner(&p256)),
-        ),
+        ("SEC1 without the curve", self_signed(&p256), pem("EC PRIVATE KEY", &inner(&p256))),
     ] {
         Pair::parse(certificate.as_bytes(), key.as_bytes())
             .unwrap_or_else(|error| panic!("{kind}: {error:?}"));
@@ -93,10 +73,7 @@ fn keys_are_read_as_pkcs8_pkcs1_and_sec1() {
 
 #[test]
 fn a_key_that_is_not_the_certificates_is_refused() {
-    let (one, other) = (
-        rcgen::KeyPair::generate().unwrap(),
-        rcgen::KeyPair::generate().unwrap(),
-    );
+    let (one, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
     assert_eq!(
         error(&self_signed(&one), &other.serialize_pem()),
         "the private key does not belong to the certificate"
@@ -115,31 +92,15 @@ fn what_is_missing_or_damaged_is_said() {
     for (certificate, key, expected) in [
         ("", &*key, "there is no certificate (`BEGIN CERTIFICATE`)"),
         (&*key, &*key, "there is no certificate (`BEGIN CERTIFICATE`)"),
-        (
-            &*certificate,
-            "",
-            "there is no private key without a password (PKCS#8, PKCS#1 or SEC1)",
-        ),
+        (&*certificate, "", "there is no private key without a password (PKCS#8, PKCS#1 or SEC1)"),
         (
             &*certificate,
             &*pem("ENCRYPTED PRIVATE KEY", b"secret"),
             "there is no private key without a password (PKCS#8, PKCS#1 or SEC1)",
         ),
-        (
-            &*certificate,
-            &*pem("PRIVATE KEY", b"nonsense"),
-            "the private key cannot be used",
-        ),
-        (
-            &*pem("CERTIFICATE", b"nonsense"),
-            &*key,
-            "the certificate is no X.509",
-        ),
-        (
-            "-----BEGIN CERTIFICATE-----\n#\n-----END CERTIFICATE-----\n",
-            &*key,
-            "the certificate is no PEM",
-        ),
+        (&*certificate, &*pem("PRIVATE KEY", b"nonsense"), "the private key cannot be used"),
+        (&*pem("CERTIFICATE", b"nonsense"), &*key, "the certificate is no X.509"),
+        ("-----BEGIN CERTIFICATE-----\n#\n-----END CERTIFICATE-----\n", &*key, "the certificate is no PEM"),
         (
             &*certificate,
             "-----BEGIN PRIVATE KEY-----\n#\n-----END PRIVATE KEY-----\n",
@@ -156,20 +117,11 @@ fn the_files_are_named_when_they_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let files = PairFiles::in_directory(folder.path());
     let error = files.read().unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!("cannot read `{}/tls.crt`", folder.path().display())
-    );
+    assert_eq!(error, format!("cannot read `{}/tls.crt`", folder.path().display()));
     std::fs::write(folder.path().join("tls.crt"), "").unwrap();
     std::fs::write(folder.path().join("tls.key"), "").unwrap();
     let error = files.read().unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!(
-            "cannot use `{0}/tls.crt` and `{0}/tls.key`",
-            folder.path().display()
-        )
-    );
+    assert_eq!(error, format!("cannot use `{0}/tls.crt` and `{0}/tls.key`", folder.path().display()));
 }
 
 #[test]
@@ -177,21 +129,12 @@ fn debug_shows_the_serial_and_no_key() {
     let names = ["localhost".to_owned()];
     let issued = Authority::new(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000))
         .unwrap()
-        .issue(
-            &names,
-            SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
-        )
+        .issue(&names, SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000))
         .unwrap();
     let pair = Pair::parse(issued.certificate().as_bytes(), issued.key().as_bytes()).unwrap();
     let text = format!("{pair:?}");
-    assert!(
-        text.contains(pair.serial()) && text.contains("<redacted>"),
-        "{text}"
-    );
+    assert!(text.contains(pair.serial()) && text.contains("<redacted>"), "{text}");
     let body = issued.key().lines().nth(1).unwrap();
     assert!(!format!("{issued:?}").contains(body));
-    assert_eq!(
-        pair.ends(),
-        SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000 + 90 * 24 * 3600)
-    );
+    assert_eq!(pair.ends(), SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000 + 90 * 24 * 3600));
 }

@@ -1,5 +1,7 @@
 //! An API server that knows ConfigMaps and Secrets of one namespace, on loopback.
 
+#![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
+
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -71,11 +73,7 @@ impl FakeApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            shared,
-            address,
-            task,
-        }
+        Self { shared, address, task }
     }
 
     /// A client by way of a kubeconfig, impatient enough for tests.
@@ -119,9 +117,7 @@ impl FakeApiServer {
             "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": shared.version.to_string()},
             "data": data,
         });
-        let known = shared
-            .objects
-            .insert((kind.to_owned(), name.to_owned()), object.clone());
+        let known = shared.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
         let event = if known.is_some() { "MODIFIED" } else { "ADDED" };
         shared.tell(name, &json!({"type": event, "object": object}));
     }
@@ -136,10 +132,7 @@ impl FakeApiServer {
     pub(super) fn delete(&self, kind: &str, name: &str) {
         let mut shared = self.shared();
         shared.version += 1;
-        let mut object = shared
-            .objects
-            .remove(&(kind.to_owned(), name.to_owned()))
-            .unwrap();
+        let mut object = shared.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
         object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
         shared.tell(name, &json!({"type": "DELETED", "object": object}));
     }
@@ -147,9 +140,7 @@ impl FakeApiServer {
     /// Sends a line to every watcher as it is.
     pub(super) fn tell_raw(&self, line: &str) {
         let line = Bytes::from(format!("{line}\n"));
-        self.shared()
-            .watchers
-            .retain(|(_, watcher)| watcher.send(line.clone()).is_ok());
+        self.shared().watchers.retain(|(_, watcher)| watcher.send(line.clone()).is_ok());
     }
 
     /// Ends every watch.
@@ -182,8 +173,7 @@ impl Drop for FakeApiServer {
 impl Shared {
     fn tell(&mut self, name: &str, event: &Value) {
         let line = Bytes::from(format!("{event}\n"));
-        self.watchers
-            .retain(|(watched, watcher)| watched != name || watcher.send(line.clone()).is_ok());
+        self.watchers.retain(|(watched, watcher)| watched != name || watcher.send(line.clone()).is_ok());
     }
 }
 
@@ -201,20 +191,16 @@ async fn list(
     let watching = parameters.contains_key("watch");
     let mood = {
         let mut shared = shared.lock().unwrap();
-        shared
-            .requests
-            .push(format!("{} {kind}", if watching { "watch" } else { "list" }));
+        shared.requests.push(format!("{} {kind}", if watching { "watch" } else { "list" }));
         shared.mood
     };
     match mood {
-        Mood::Well => {}
         Mood::RefuseWatch(code) if watching => return refusal(code),
-        Mood::RefuseWatch(_) => {}
+        Mood::Well | Mood::RefuseWatch(_) => {}
         other => return moody(other).await,
     }
-    let Some(name) = parameters
-        .get("fieldSelector")
-        .and_then(|selector| selector.strip_prefix("metadata.name="))
+    let Some(name) =
+        parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="))
     else {
         return refusal(403);
     };
@@ -229,15 +215,9 @@ async fn list(
     // What happened between the list and this watch.
     let since: u64 = parameters["resourceVersion"].parse().unwrap();
     if let Some(object) = shared.objects.get(&(kind, name.to_owned())) {
-        let version: u64 = object["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         if version > since {
-            sender
-                .send(format!("{}\n", json!({"type": "MODIFIED", "object": object})).into())
-                .unwrap();
+            sender.send(format!("{}\n", json!({"type": "MODIFIED", "object": object})).into()).unwrap();
         }
     }
     shared.watchers.push((name.to_owned(), sender));
@@ -263,10 +243,7 @@ async fn read(
         return moody(mood).await;
     }
     let shared = shared.lock().unwrap();
-    shared
-        .objects
-        .get(&(kind, name))
-        .map_or_else(not_found, json_body)
+    shared.objects.get(&(kind, name)).map_or_else(not_found, json_body)
 }
 
 async fn moody(mood: Mood) -> Response {

@@ -29,9 +29,7 @@ pub(crate) struct Answer {
 /// A client's configuration that trusts one authority.
 pub(crate) fn trusting(authority: &str) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -45,19 +43,14 @@ impl Connection {
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// The serial number of the server's certificate.
     pub(crate) fn serial(&self) -> String {
         let (_, session) = self.stream.get_ref().get_ref();
         let chain = session.peer_certificates().unwrap();
-        x509_parser::parse_x509_certificate(&chain[0])
-            .unwrap()
-            .1
-            .raw_serial_as_string()
+        x509_parser::parse_x509_certificate(&chain[0]).unwrap().1.raw_serial_as_string()
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -85,14 +78,8 @@ impl Connection {
             let (name, value) = line.split_once(':').unwrap();
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
-        let length = answer
-            .header("content-length")
-            .expect("every answer says its length");
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        let length = answer.header("content-length").expect("every answer says its length");
         answer.body.resize(length.parse().unwrap(), 0);
         self.stream.read_exact(&mut answer.body).await?;
         Ok(answer)
@@ -118,10 +105,7 @@ impl Connection {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether the server says that it closes the connection.
@@ -132,9 +116,6 @@ impl Answer {
 
 /// The bytes of a POST.
 pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }

@@ -4,10 +4,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use portolan::{
+    admission::Reply,
     metrics::Metrics,
     server::{
         DrainPolicy, Drained, Limits, Listener, Shutdown,
-        routes::{BodyLimits, Reply, webhook},
+        routes::{BodyLimits, webhook},
         serve,
     },
     tls::{Acceptor, Authority, Issued, LivePair, Pair, wall_clock},
@@ -38,26 +39,14 @@ pub(crate) struct Builder {
 /// A service that answers each body with itself.
 pub(crate) fn echo() -> Builder {
     service(webhook(
-        |body, _, _| async move {
-            Reply {
-                status: 200,
-                body: body.to_vec(),
-            }
-        },
+        |body, _, _| async move { Reply { status: 200, body: body.to_vec() } },
         BodyLimits::default(),
     ))
 }
 
 pub(crate) fn service(router: Router) -> Builder {
-    let drain = DrainPolicy {
-        delay: Duration::ZERO,
-        ..DrainPolicy::default()
-    };
-    Builder {
-        router,
-        limits: Limits::default(),
-        drain,
-    }
+    let drain = DrainPolicy { delay: Duration::ZERO, ..DrainPolicy::default() };
+    Builder { router, limits: Limits::default(), drain }
 }
 
 impl Builder {
@@ -89,15 +78,7 @@ impl Builder {
             Arc::clone(&metrics),
         ));
         let client = Arc::new(trusting(&authority.certificate()));
-        Service {
-            address,
-            authority,
-            live,
-            metrics,
-            shutdown,
-            client,
-            task,
-        }
+        Service { address, authority, live, metrics, shutdown, client, task }
     }
 }
 
@@ -108,28 +89,19 @@ impl Service {
 
     /// Waits until it has drained.
     pub(crate) async fn drained(self) -> Drained {
-        tokio::time::timeout(super::LIMIT, self.task)
-            .await
-            .expect("the drain ends")
-            .unwrap()
+        tokio::time::timeout(super::LIMIT, self.task).await.expect("the drain ends").unwrap()
     }
 
     pub(crate) fn handshake_errors(&self, cause: &str) -> u64 {
         let name = format!("portolan_tls_handshake_errors_total{{cause=\"{cause}\"}} ");
         let text = self.metrics.encode();
-        text.lines()
-            .find_map(|line| line.strip_prefix(&name))
-            .unwrap()
-            .parse()
-            .unwrap()
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
     }
 }
 
 /// A certificate for this machine.
 pub(crate) fn issue(authority: &Authority) -> Issued {
-    authority
-        .issue(&Authority::local_names(&[]), wall_clock())
-        .unwrap()
+    authority.issue(&Authority::local_names(&[]), wall_clock()).unwrap()
 }
 
 pub(crate) fn pair(issued: &Issued) -> Pair {
