@@ -3,7 +3,12 @@
 //! Every test owns a namespace, a Portolan, a registry and a webhook configuration that selects that namespace only;
 //! just the API server is shared. A test that needs what is not there says so in its line and is skipped; with
 //! `CI=true` it fails instead.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "a test says by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test says by failing"
+)]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
 mod support;

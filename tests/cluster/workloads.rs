@@ -35,12 +35,17 @@ spec:
 ",
     );
     let expected = format!("{}:1.25@{pushed}", scene.mirror("docker.io/library/nginx"));
-    assert_eq!(scene.pinned("docker.io/library/nginx", "1.25"), expected, "the registry reports what was pushed");
+    assert_eq!(
+        scene.pinned("docker.io/library/nginx", "1.25"),
+        expected,
+        "the registry reports what was pushed"
+    );
     for pod in scene.pods("app=web", 2) {
         assert_eq!(image(&pod, "containers/web"), expected);
         assert_eq!(sources(&pod), json!({"containers/web": {"written": "nginx:1.25", "image": expected}}));
     }
-    let deployment = scene.api().read(&format!("/apis/apps/v1/namespaces/{}/deployments/web", scene.namespace));
+    let deployment =
+        scene.api().read(&format!("/apis/apps/v1/namespaces/{}/deployments/web", scene.namespace));
     let template = &deployment.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(template, "nginx:1.25", "templates stay as written");
     for line in scene.portolan.audited(|line| line["written"] == "nginx:1.25") {
@@ -85,7 +90,16 @@ fn an_ephemeral_container_of_kubectl_debug_is_pinned() -> Outcome {
     let tools = scene.push("docker.io/library/busybox", "1.36");
     scene.kubectl(&["run", "web", "--image=nginx:1.25"], "");
     let said = scene.kubectl(
-        &["debug", "web", "--profile=general", "--container=look", "--image=busybox:1.36", "--", "sleep", "100000"],
+        &[
+            "debug",
+            "web",
+            "--profile=general",
+            "--container=look",
+            "--image=busybox:1.36",
+            "--",
+            "sleep",
+            "100000",
+        ],
         "",
     );
     let pod = scene.pod("web");
@@ -183,7 +197,8 @@ const KINDS: [(&str, Make); 6] = [
         workload("apps/v1", kind, json!({"selector": selector(kind), "template": template(kind, "Always")}))
     }),
     ("StatefulSet", |kind| {
-        let spec = json!({"serviceName": "all", "selector": selector(kind), "template": template(kind, "Always")});
+        let spec =
+            json!({"serviceName": "all", "selector": selector(kind), "template": template(kind, "Always")});
         workload("apps/v1", kind, spec)
     }),
     ("Pod", |kind| {

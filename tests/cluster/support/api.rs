@@ -40,10 +40,13 @@ impl Api {
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refusal> {
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
-        let request = Request::builder().method(method).uri(path).header("content-type", media).body(body).unwrap();
+        let request =
+            Request::builder().method(method).uri(path).header("content-type", media).body(body).unwrap();
         match self.client.request(request).await {
             Ok(answer) => Ok(answer),
-            Err(kube::Error::Api(status)) => Err(Refusal { code: status.code, message: status.message.clone() }),
+            Err(kube::Error::Api(status)) => {
+                Err(Refusal { code: status.code, message: status.message.clone() })
+            }
             Err(error) => Err(Refusal { code: 0, message: format!("{path}: {error:?}") }),
         }
     }

@@ -27,7 +27,8 @@ pub fn authority_pem() -> String {
 
 /// A certificate for this machine's loopback with that serial, written to `tls.crt` and `tls.key` in `folder`.
 pub fn issue(folder: &Path, serial: u64) -> Pair {
-    let mut parameters = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let mut parameters =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     parameters.distinguished_name.push(DnType::CommonName, "portolan cluster tests");
     parameters.serial_number = Some(SerialNumber::from(serial));
     parameters.use_authority_key_identifier_extension = true;

@@ -61,7 +61,8 @@ impl ControlPlane {
             command.arg("--node");
         }
         let log = File::create(folder.join("supervisor.log")).unwrap();
-        let mut supervisor = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut supervisor =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdin = supervisor.stdin.take();
         let mut line = String::new();
         BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -70,7 +71,8 @@ impl ControlPlane {
             let log = fs::read_to_string(folder.join("supervisor.log")).unwrap_or_default();
             panic!("the control plane did not come up ({status}): {log}");
         };
-        let path = |key: &str| PathBuf::from(ready[key].as_str().unwrap_or_else(|| panic!("no {key} in {ready}")));
+        let path =
+            |key: &str| PathBuf::from(ready[key].as_str().unwrap_or_else(|| panic!("no {key} in {ready}")));
         let kubeconfig = path("kubeconfig");
         let control_plane = Self {
             api: Api::connect(&kubeconfig),

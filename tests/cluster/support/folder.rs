@@ -39,7 +39,6 @@ pub fn sweep() {
     }
 }
 
-static ROOT: LazyLock<PathBuf> =
-    LazyLock::new(|| env::temp_dir().join(format!("{PREFIX}{}", process::id())));
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| env::temp_dir().join(format!("{PREFIX}{}", process::id())));
 
 const PREFIX: &str = "portolan-cluster-tests-";

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use rustls::{ServerConfig, pki_types::pem::PemObject as _, pki_types::{CertificateDer, PrivateKeyDer}};
+use rustls::{
+    ServerConfig,
+    pki_types::pem::PemObject as _,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;

@@ -68,7 +68,8 @@ impl Kubectl {
         let mut all = vec!["create", "--dry-run=client", "--validate=false", "--output=json"];
         all.extend(arguments);
         let said = self.run(&all, "");
-        let objects = serde_json::Deserializer::from_str(&said.stdout).into_iter().collect::<Result<_, _>>().unwrap();
+        let objects =
+            serde_json::Deserializer::from_str(&said.stdout).into_iter().collect::<Result<_, _>>().unwrap();
         (objects, said.stderr)
     }
 }

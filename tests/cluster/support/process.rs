@@ -21,7 +21,11 @@ pub struct Process {
 
 impl Process {
     /// Starts `program`, both outputs going to `output`; a relative program is looked for on the path.
-    pub fn start(program: &Path, arrange: impl FnOnce(&mut Command), output: PathBuf) -> Result<Self, Missing> {
+    pub fn start(
+        program: &Path,
+        arrange: impl FnOnce(&mut Command),
+        output: PathBuf,
+    ) -> Result<Self, Missing> {
         // The kernel ends the process with the thread that started it, also when the tests themselves are killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -40,7 +44,8 @@ impl Process {
 
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status().unwrap();
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status().unwrap();
         assert!(status.success(), "cannot send {signal} to {}", self.name);
     }
 

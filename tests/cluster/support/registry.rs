@@ -133,7 +133,8 @@ impl Registry {
                 client.push_blob(&reference, blob.bytes.clone(), &blob.digest).await.unwrap();
             }
             for manifest in &image.manifests {
-                let place = Reference::with_digest(self.host(), repository.to_owned(), manifest.digest.clone());
+                let place =
+                    Reference::with_digest(self.host(), repository.to_owned(), manifest.digest.clone());
                 let media = manifest.media.parse().unwrap();
                 client.push_manifest_raw(&place, manifest.bytes.clone(), media).await.unwrap();
             }
@@ -225,7 +226,13 @@ impl Registry {
 
 fn launch(folder: &Path) -> Result<Process, Missing> {
     let program = installed("docker-registry", "docker-registry")?;
-    Process::start(&program, |command| { command.arg("serve").arg(folder.join("config.yml")); }, folder.join("log"))
+    Process::start(
+        &program,
+        |command| {
+            command.arg("serve").arg(folder.join("config.yml"));
+        },
+        folder.join("log"),
+    )
 }
 
 /// Whom tokens are for.

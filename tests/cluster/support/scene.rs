@@ -118,8 +118,13 @@ impl Scene {
     #[track_caller]
     pub fn pods(&self, selector: &str, count: usize) -> Vec<Value> {
         eventually(PODS_LIMIT, || {
-            let pods = self.api().list(&self.path(&format!("pods?labelSelector={}", selector.replace('=', "%3D"))));
-            if pods.len() == count { Ok(pods) } else { Err(format!("{} Pods with {selector}, not {count}", pods.len())) }
+            let pods =
+                self.api().list(&self.path(&format!("pods?labelSelector={}", selector.replace('=', "%3D"))));
+            if pods.len() == count {
+                Ok(pods)
+            } else {
+                Err(format!("{} Pods with {selector}, not {count}", pods.len()))
+            }
         })
     }
 
@@ -165,8 +170,11 @@ impl SceneBuilder {
         let plane = ControlPlane::of(self.plane)?;
         let registry = Registry::start(self.access)?;
         let table = Scene::table(&registry, &self.rules, &self.registry_fields);
-        let portolan =
-            Portolan::start(portolan::Options { table: Some(table), arguments: self.arguments, ..Default::default() })?;
+        let portolan = Portolan::start(portolan::Options {
+            table: Some(table),
+            arguments: self.arguments,
+            ..Default::default()
+        })?;
         Ok(Scene::assemble(plane, registry, portolan, self.namespace_labels))
     }
 }
@@ -178,7 +186,8 @@ impl Scene {
         let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let label = namespace.clone();
         make_namespace(&plane.api, &namespace, &label, labels);
-        let webhook = Webhook::register(&plane.api, &label, &label, plane.shipped_webhook(), &portolan.address);
+        let webhook =
+            Webhook::register(&plane.api, &label, &label, plane.shipped_webhook(), &portolan.address);
         let scene = Self { _webhook: webhook, portolan, registry, namespace, plane, label };
         scene.wait_called();
         scene
@@ -208,7 +217,8 @@ impl Scene {
 }
 
 fn make_namespace(api: &Api, name: &str, label: &str, labels: Value) {
-    let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    let mut namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
     namespace["metadata"]["labels"][TEST_LABEL] = json!(label);
     match api.create("/api/v1/namespaces", &namespace) {
         Ok(_) => {}

@@ -16,7 +16,8 @@ impl Webhook {
         configuration["metadata"] = json!({"name": name});
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
             let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap_or("/mutate").to_owned();
-            webhook["clientConfig"] = json!({"url": format!("https://{address}{path}"), "caBundle": base64(&authority_pem())});
+            webhook["clientConfig"] =
+                json!({"url": format!("https://{address}{path}"), "caBundle": base64(&authority_pem())});
             let selector = &mut webhook["namespaceSelector"]["matchExpressions"];
             if selector.is_null() {
                 *selector = json!([]);
