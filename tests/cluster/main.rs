@@ -11,7 +11,9 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod pods;
 mod support;
+mod updates;
 mod workloads;
 
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     support::prepare();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let trials = [workloads::trials()].into_iter().flatten().collect();
+    let trials = [workloads::trials(), updates::trials(), pods::trials()].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

@@ -122,6 +122,11 @@ impl Registry {
         self.push_image(repository, tag, &Image::of(&format!("{repository}:{tag}")))
     }
 
+    /// Pushes another image under the same name: the tag moves.
+    pub fn push_other(&self, repository: &str, tag: &str) -> String {
+        self.push_image(repository, tag, &Image::of(&format!("another {repository}:{tag}")))
+    }
+
     /// Pushes that image under that name.
     pub fn push_image(&self, repository: &str, tag: &str, image: &Image) -> String {
         runtime().block_on(async {

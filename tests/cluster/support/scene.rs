@@ -27,6 +27,8 @@ pub struct Scene {
     pub portolan: Portolan,
     /// Its registry.
     pub registry: Registry,
+    /// Another, if it asked for one.
+    pub second: Option<Registry>,
     /// Its namespace.
     pub namespace: String,
     /// The control plane, which others use too.
@@ -42,6 +44,7 @@ pub struct SceneBuilder {
     plane: Plane,
     registry_fields: Vec<&'static str>,
     rules: String,
+    second: bool,
 }
 
 impl Scene {
@@ -54,6 +57,7 @@ impl Scene {
             plane: Plane::Shared,
             registry_fields: Vec::new(),
             rules: rules.to_owned(),
+            second: false,
         }
     }
 
@@ -165,17 +169,27 @@ impl SceneBuilder {
         self
     }
 
+    /// With a second plain registry, which is `SECOND` in the rules.
+    pub fn with_second_registry(mut self) -> Self {
+        self.second = true;
+        self
+    }
+
     /// Starts everything, and waits until the API server calls the webhook.
     pub fn start(self) -> Result<Scene, Missing> {
         let plane = ControlPlane::of(self.plane)?;
         let registry = Registry::start(self.access)?;
-        let table = Scene::table(&registry, &self.rules, &self.registry_fields);
+        let second = self.second.then(Registry::plain).transpose()?;
+        let mut table = Scene::table(&registry, &self.rules, &self.registry_fields);
+        if let Some(second) = &second {
+            table = table.replace("SECOND", &second.host()) + &second.entry(&[]);
+        }
         let portolan = Portolan::start(portolan::Options {
             table: Some(table),
             arguments: self.arguments,
             ..Default::default()
         })?;
-        Ok(Scene::assemble(plane, registry, portolan, self.namespace_labels))
+        Ok(Scene { second, ..Scene::assemble(plane, registry, portolan, self.namespace_labels) })
     }
 }
 
@@ -188,7 +202,7 @@ impl Scene {
         make_namespace(&plane.api, &namespace, &label, labels);
         let webhook =
             Webhook::register(&plane.api, &label, &label, plane.shipped_webhook(), &portolan.address);
-        let scene = Self { _webhook: webhook, portolan, registry, namespace, plane, label };
+        let scene = Self { _webhook: webhook, portolan, registry, second: None, namespace, plane, label };
         scene.wait_called();
         scene
     }
