@@ -13,6 +13,7 @@
 
 mod namespaces;
 mod pods;
+mod projects;
 mod support;
 mod table;
 mod updates;
@@ -26,11 +27,17 @@ fn main() -> ExitCode {
     support::prepare();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let trials =
-        [workloads::trials(), updates::trials(), pods::trials(), namespaces::trials(), table::trials()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let trials = [
+        workloads::trials(),
+        updates::trials(),
+        pods::trials(),
+        namespaces::trials(),
+        table::trials(),
+        projects::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

@@ -18,7 +18,7 @@ mod trial;
 mod waiting;
 mod webhook;
 
-pub use control_plane::{ControlPlane, Plane};
+pub use control_plane::{ControlPlane, Plane, repository};
 pub use injector::Injector;
 pub use portolan::Portolan;
 pub use registry::Registry;
