@@ -155,9 +155,9 @@ fn keep_record(
     started: Instant,
 ) {
     let metadata = pod.metadata.as_ref();
-    let owner = metadata
-        .and_then(|metadata| metadata.owner_references.as_deref())
-        .and_then(|owners| owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first()));
+    let owner = metadata.and_then(|metadata| metadata.owner_references.as_deref()).and_then(|owners| {
+        owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first())
+    });
     let pod_name = match metadata {
         _ if !request.name.is_empty() => &request.name,
         Some(metadata) if !metadata.name.is_empty() => &metadata.name,

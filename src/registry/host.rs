@@ -77,7 +77,7 @@ impl Host {
 
     /// Under which key answers about `reference` are kept. Allocates nothing.
     pub(super) fn probe<'a>(&self, reference: &'a Reference) -> Probe<'a> {
-        let login = self.login(reference).map_or(LoginId::default(), |login| login.id);
+        let login = self.login(reference).map_or_else(LoginId::default, |login| login.id);
         Probe { reference, login }
     }
 

@@ -52,7 +52,7 @@ async fn what_is_no_answer_of_a_registry_has_it_left_alone_and_what_is_one_has_n
 async fn while_it_is_left_alone_admissions_answer_from_memory_at_once() {
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
-    let resolver = resolver(pausing(Duration::from_secs(3600)), &[&registry]);
+    let resolver = resolver(pausing(Duration::from_hours(1)), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     resolve(&resolver, &[&image]).await;
     registry.fault(Fault::Stall);

@@ -10,8 +10,6 @@ use crate::support::{
     fake_registry::{FakeRegistry, Fault, manifest},
 };
 
-const LONG: Duration = Duration::from_secs(20);
-
 fn quick() -> CachePolicy {
     CachePolicy {
         fresh_for: Duration::from_millis(400),
@@ -80,7 +78,7 @@ async fn what_nobody_uses_any_more_is_not_asked_again() {
 async fn what_has_gone_meanwhile_is_no_longer_remembered() {
     let registry = FakeRegistry::start().await;
     registry.put("team/app", "v1", &manifest("app"));
-    let policy = CachePolicy { negative_for: Duration::from_secs(3600), ..quick() };
+    let policy = CachePolicy { negative_for: Duration::from_hours(1), ..quick() };
     let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     resolve(&resolver, &[&image]).await;
