@@ -19,8 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::counter::Counter;
-
 use super::record::Record;
 use crate::metrics::Metrics;
 
@@ -39,7 +37,7 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub struct Log {
     queue: SyncSender<Message>,
-    dropped: Counter,
+    metrics: Arc<Metrics>,
     /// Says once that the writer is done: nobody sends on it, it only ends.
     done: Arc<Mutex<Receiver<()>>>,
 }
@@ -93,11 +91,10 @@ impl Log {
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let (running, done) = sync_channel(0);
-        let dropped = metrics.audit_dropped.clone();
         let mut writer = Writer {
             queue: receiver,
             output,
-            metrics,
+            metrics: Arc::clone(&metrics),
             buffer: Vec::new(),
             closing: false,
             failing: false,
@@ -107,7 +104,7 @@ impl Log {
             let _running: SyncSender<()> = running;
             writer.run();
         })?;
-        Ok(Self { queue: sender, dropped, done: Arc::new(Mutex::new(done)) })
+        Ok(Self { queue: sender, metrics, done: Arc::new(Mutex::new(done)) })
     }
 
     /// Hands over a record; never waits. One that finds the queue full is dropped and counted.
@@ -116,7 +113,7 @@ impl Log {
             return;
         }
         if self.queue.try_send(Message::Record(record)).is_err() {
-            self.dropped.inc();
+            self.metrics.audit_dropped.inc();
         }
     }
 
