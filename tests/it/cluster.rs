@@ -184,7 +184,8 @@ async fn a_line_that_is_no_event_does_not_end_the_watch() {
 
 #[tokio::test]
 async fn an_object_that_was_not_asked_for_is_not_the_table() {
-    let other = r#"{"type":"MODIFIED","object":{"metadata":{"name":"other"},"data":{"table.yaml":"not ours"}}}"#;
+    let other =
+        r#"{"type":"MODIFIED","object":{"metadata":{"name":"other"},"data":{"table.yaml":"not ours"}}}"#;
     let server = FakeApiServer::start().await;
     let mut table = watch_table(&server.client().await, NAMESPACE, TABLE).text;
     until(&mut table, |text| *text == TableText::Absent).await;
