@@ -102,11 +102,7 @@ mod tests {
         assert_eq!(breaker.permit(at(12), PAUSE), Permit::Probe);
         assert_eq!(breaker.permit(at(12), PAUSE), Permit::LeftAlone, "one probe");
         assert_eq!(breaker.permit(at(21), PAUSE), Permit::LeftAlone);
-        assert_eq!(
-            breaker.permit(at(22), PAUSE),
-            Permit::Probe,
-            "a probe lost is followed by another"
-        );
+        assert_eq!(breaker.permit(at(22), PAUSE), Permit::Probe, "a probe lost is followed by another");
     }
 
     #[test]
@@ -124,10 +120,7 @@ mod tests {
         assert!(breaker.failed(at(0), at(2), PAUSE));
         assert!(!breaker.failed(at(1), at(3), PAUSE));
         assert_eq!(breaker.permit(at(12), PAUSE), Permit::Probe);
-        assert!(
-            !breaker.failed(at(12), at(14), PAUSE),
-            "a failed probe is no news"
-        );
+        assert!(!breaker.failed(at(12), at(14), PAUSE), "a failed probe is no news");
         assert_eq!(breaker.permit(at(22), PAUSE), Permit::Probe);
         assert!(!breaker.failed(at(0), at(33), PAUSE), "nor is one from before");
         assert_eq!(breaker.permit(at(33), PAUSE), Permit::Probe);

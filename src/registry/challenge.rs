@@ -27,10 +27,7 @@ impl Challenge {
     /// The challenge of an answer, if it holds one that we can meet. A token is preferred over a password.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut basic = false;
-        let values = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         for (scheme, parameters) in values.filter(|value| value.len() <= MAX_HEADER).flat_map(schemes) {
             if scheme.eq_ignore_ascii_case("bearer") {
                 if let Some(service) = TokenService::of(&parameters) {
@@ -48,9 +45,7 @@ impl TokenService {
     fn of(parameters: &[(&str, String)]) -> Option<Self> {
         let parameter = |name: &str| {
             let found = parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found
-                .map(|(_, value)| value.as_str())
-                .filter(|value| !value.is_empty())
+            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
         };
         let scopes = parameter("scope").unwrap_or_default().split(' ');
         Some(Self {
@@ -83,10 +78,7 @@ fn schemes(value: &str) -> Vec<(&str, Vec<(&str, String)>)> {
             // Nothing is left, or no token: what follows cannot be understood.
             return schemes;
         }
-        match (
-            after.trim_start_matches([' ', '\t']).strip_prefix('='),
-            schemes.last_mut(),
-        ) {
+        match (after.trim_start_matches([' ', '\t']).strip_prefix('='), schemes.last_mut()) {
             (Some(text), Some((_, parameters))) => {
                 let (value, remaining) = parameter_value(text.trim_start_matches([' ', '\t']));
                 parameters.push((token, value));
@@ -151,47 +143,24 @@ mod tests {
                 &[
                     "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull\"",
                 ],
-                Some(bearer(
-                    "https://auth.docker.io/token",
-                    Some("registry.docker.io"),
-                    &[],
-                )),
+                Some(bearer("https://auth.docker.io/token", Some("registry.docker.io"), &[])),
             ),
             (
                 &["Bearer realm=\"https://public.ecr.aws/token/\",service=\"public.ecr.aws\",scope=\"aws\""],
-                Some(bearer(
-                    "https://public.ecr.aws/token/",
-                    Some("public.ecr.aws"),
-                    &["aws"],
-                )),
+                Some(bearer("https://public.ecr.aws/token/", Some("public.ecr.aws"), &["aws"])),
             ),
             (
                 &["bearer  realm = \"https://r/t\" , error=\"invalid_token\""],
                 Some(bearer("https://r/t", None, &[])),
             ),
-            (
-                &["Bearer realm=https://r/t,service=s"],
-                Some(bearer("https://r/t", Some("s"), &[])),
-            ),
-            (
-                &["Basic realm=\"a, b\", Bearer realm=\"https://r/t\""],
-                Some(bearer("https://r/t", None, &[])),
-            ),
-            (
-                &["Basic realm=\"a\"", "Bearer realm=\"https://r/t\""],
-                Some(bearer("https://r/t", None, &[])),
-            ),
-            (
-                &["Bearer realm=\"https://r/\\\"t\""],
-                Some(bearer("https://r/\"t", None, &[])),
-            ),
+            (&["Bearer realm=https://r/t,service=s"], Some(bearer("https://r/t", Some("s"), &[]))),
+            (&["Basic realm=\"a, b\", Bearer realm=\"https://r/t\""], Some(bearer("https://r/t", None, &[]))),
+            (&["Basic realm=\"a\"", "Bearer realm=\"https://r/t\""], Some(bearer("https://r/t", None, &[]))),
+            (&["Bearer realm=\"https://r/\\\"t\""], Some(bearer("https://r/\"t", None, &[]))),
             (&["Bearer service=\"s\""], None),
             (&["Bearer realm=\"\", Basic"], Some(Challenge::Basic)),
             (&["Negotiate"], None),
-            (
-                &["=", "realm=\"x\"", "", "\"", "Bearer realm=\"unterminated"][..4],
-                None,
-            ),
+            (&["=", "realm=\"x\"", "", "\"", "Bearer realm=\"unterminated"][..4], None),
             (&[], None),
         ] {
             assert_eq!(challenge(values), expected, "{values:?}");
@@ -206,9 +175,6 @@ mod tests {
 
     #[test]
     fn a_header_without_end_is_passed_over() {
-        assert_eq!(
-            challenge(&[&format!("Basic realm=\"{}\"", "x".repeat(MAX_HEADER))]),
-            None
-        );
+        assert_eq!(challenge(&[&format!("Basic realm=\"{}\"", "x".repeat(MAX_HEADER))]), None);
     }
 }

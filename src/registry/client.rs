@@ -37,12 +37,7 @@ type Reused = bool;
 
 impl Client {
     pub(super) fn new(url: Url, transport: Transport) -> Self {
-        Self {
-            url,
-            transport,
-            challenge: ArcSwapOption::empty(),
-            tokens: Tokens::new(),
-        }
+        Self { url, transport, challenge: ArcSwapOption::empty(), tokens: Tokens::new() }
     }
 
     /// Asks for a manifest. A refusal that a (new) login may help is met once.
@@ -54,15 +49,11 @@ impl Client {
         login: Option<&ScopedLogin>,
     ) -> Result<Reply, FetchError> {
         // The parts are a repository and a tag or digest by their grammar: none needs escaping.
-        let url = self
-            .url
-            .join(&format!("v2/{repository}/manifests/{target}"))
-            .map_err(|_| FetchError::BadUrl)?;
+        let url =
+            self.url.join(&format!("v2/{repository}/manifests/{target}")).map_err(|_| FetchError::BadUrl)?;
         let send = async |authorization: Option<HeaderValue>| {
             let accept = HeaderValue::from_static(ACCEPTED);
-            self.transport
-                .send(method.clone(), url.clone(), accept, authorization)
-                .await
+            self.transport.send(method.clone(), url.clone(), accept, authorization).await
         };
         let known = self.challenge.load_full();
         let first = match known.as_deref() {
@@ -76,11 +67,7 @@ impl Client {
         let Some(challenge) = self.second_try(&reply, known, first.as_ref()) else {
             return Ok(reply);
         };
-        if let Some(Authorization {
-            header,
-            token: Some((key, _)),
-        }) = &first
-        {
+        if let Some(Authorization { header, token: Some((key, _)) }) = &first {
             self.tokens.forget(key, header);
         }
         match self.authorization(&challenge, repository, login).await? {
@@ -137,23 +124,13 @@ impl Client {
         login: Option<&ScopedLogin>,
     ) -> Result<Authorization, FetchError> {
         let id = login.map(|scoped| scoped.id).unwrap_or_default();
-        let key = token::Key {
-            service: service.clone(),
-            repository: repository.into(),
-            login: id,
-        };
+        let key = token::Key { service: service.clone(), repository: repository.into(), login: id };
         if let Some(token) = self.tokens.kept(&key, Instant::now()) {
-            return Ok(Authorization {
-                header: token.header,
-                token: Some((key, true)),
-            });
+            return Ok(Authorization { header: token.header, token: Some((key, true)) });
         }
         let login = login.map(|scoped| &scoped.login);
         let token = self.tokens.fetch(&key, login, &self.url, &self.transport).await?;
-        Ok(Authorization {
-            header: token.header,
-            token: Some((key, false)),
-        })
+        Ok(Authorization { header: token.header, token: Some((key, false)) })
     }
 }
 

@@ -86,11 +86,8 @@ impl Credentials {
             return Err(ParseCredentialsError::TooLong);
         }
         // The text of serde_json's error quotes values, so only the place is kept.
-        let document: Document =
-            serde_json::from_slice(bytes).map_err(|error| ParseCredentialsError::NotJson {
-                line: error.line(),
-                column: error.column(),
-            })?;
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|error| ParseCredentialsError::NotJson { line: error.line(), column: error.column() })?;
         let entries = document.auths.ok_or(ParseCredentialsError::NoAuths)?;
         let mut keyed = Vec::with_capacity(entries.len());
         for (text, entry) in entries {
@@ -101,10 +98,7 @@ impl Credentials {
             let Some(login) = entry.into_login(&key.host)? else {
                 continue;
             };
-            keyed.push(Keyed {
-                key,
-                login: Arc::new(login),
-            });
+            keyed.push(Keyed { key, login: Arc::new(login) });
         }
         keyed.sort_by(|a, b| (&b.key.host, &b.key.path).cmp(&(&a.key.host, &a.key.path)));
         Ok(Self { keyed })
@@ -124,11 +118,7 @@ impl Credentials {
     fn from_variables(
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Option<Self>, ReadCredentialsError> {
-        let variable = |name| {
-            variable(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let (path, required) = if let Some(path) = variable("REGISTRY_AUTH_FILE") {
             (path, true)
         } else if let Some(folder) = variable("DOCKER_CONFIG") {
@@ -162,12 +152,8 @@ impl Credentials {
             id: keyed.login.id(),
             login: Arc::clone(&keyed.login),
         };
-        let mut logins: Vec<_> = self
-            .keyed
-            .iter()
-            .filter(|keyed| keyed.key.names(registry))
-            .map(scoped)
-            .collect();
+        let mut logins: Vec<_> =
+            self.keyed.iter().filter(|keyed| keyed.key.names(registry)).map(scoped).collect();
         if registry == DEFAULT_REGISTRY {
             // The kubelet's last resort for Docker Hub: `https://index.docker.io/v1/`, as `docker login` writes it.
             let is_hub = |keyed: &&Keyed| &*keyed.key.host == HUB_KEY && keyed.key.path.is_empty();
@@ -276,10 +262,7 @@ struct Keyed {
 
 impl Key {
     fn parse(text: &str) -> Self {
-        let text = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"))
-            .unwrap_or(text);
+        let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         let text = text.split(['?', '#']).next().unwrap_or_default();
         let (authority, path) = match text.find('/') {
             Some(slash) => text.split_at(slash),
@@ -291,10 +274,7 @@ impl Key {
         } else {
             path
         };
-        Self {
-            host: host.into(),
-            path: path.strip_prefix('/').unwrap_or(path).into(),
-        }
+        Self { host: host.into(), path: path.strip_prefix('/').unwrap_or(path).into() }
     }
 
     fn names(&self, registry: &str) -> bool {
@@ -302,10 +282,7 @@ impl Key {
         let (host, port) = split_port(registry);
         pattern_port == port
             && pattern.split('.').count() == host.split('.').count()
-            && pattern
-                .split('.')
-                .zip(host.split('.'))
-                .all(|(pattern, label)| label_matches(pattern, label))
+            && pattern.split('.').zip(host.split('.')).all(|(pattern, label)| label_matches(pattern, label))
     }
 }
 
@@ -363,29 +340,19 @@ impl Entry {
                 None => Err(ParseCredentialsError::BadAuth { host: host.into() }),
             };
         }
-        let (user, password) = (
-            self.username.unwrap_or_default(),
-            self.password.unwrap_or_default(),
-        );
+        let (user, password) = (self.username.unwrap_or_default(), self.password.unwrap_or_default());
         let empty = user.is_empty() && password.is_empty();
-        Ok((!empty).then(|| Login::Password {
-            user: user.into(),
-            password: password.into(),
-        }))
+        Ok((!empty).then(|| Login::Password { user: user.into(), password: password.into() }))
     }
 }
 
 /// `user:password` out of base64, padded or not.
 fn decode(auth: &str) -> Option<Login> {
-    let bytes = base64::engine::general_purpose::STANDARD_NO_PAD
-        .decode(auth.trim().trim_end_matches('='))
-        .ok()?;
+    let bytes =
+        base64::engine::general_purpose::STANDARD_NO_PAD.decode(auth.trim().trim_end_matches('=')).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (user, password) = text.split_once(':')?;
-    Some(Login::Password {
-        user: user.into(),
-        password: password.trim_end_matches('\0').into(),
-    })
+    Some(Login::Password { user: user.into(), password: password.trim_end_matches('\0').into() })
 }
 
 /// The host under which `docker login` files Docker Hub.

@@ -85,27 +85,17 @@ impl EndpointConfig {
 
     /// The registry as normalised references name it.
     pub(super) fn registry(&self) -> &str {
-        if self.host == "index.docker.io" {
-            DEFAULT_REGISTRY
-        } else {
-            &self.host
-        }
+        if self.host == "index.docker.io" { DEFAULT_REGISTRY } else { &self.host }
     }
 
     /// The root of the API, with a trailing slash.
     pub(super) fn url(&self) -> Result<Url, ConfigureError> {
         // The name of Docker Hub in references is not where its API is.
-        let host = if self.registry() == DEFAULT_REGISTRY {
-            HUB_API
-        } else {
-            &self.host
-        };
+        let host = if self.registry() == DEFAULT_REGISTRY { HUB_API } else { &self.host };
         let scheme = if self.plain_http { "http" } else { "https" };
         let url = Url::parse(&format!("{scheme}://{host}/")).ok();
         url.filter(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
-            .ok_or_else(|| ConfigureError::BadHost {
-                host: self.host.clone(),
-            })
+            .ok_or_else(|| ConfigureError::BadHost { host: self.host.clone() })
     }
 }
 
@@ -125,20 +115,13 @@ mod tests {
     #[test]
     fn the_url_is_that_of_the_host_and_docker_hub_has_another_host() {
         for (host, plain_http, expected) in [
-            (
-                "registry.example.com:32000",
-                false,
-                "https://registry.example.com:32000/",
-            ),
+            ("registry.example.com:32000", false, "https://registry.example.com:32000/"),
             ("registry.example.com", true, "http://registry.example.com/"),
             ("[2001:db8::1]:5000", true, "http://[2001:db8::1]:5000/"),
             ("docker.io", false, "https://registry-1.docker.io/"),
             ("index.docker.io", false, "https://registry-1.docker.io/"),
         ] {
-            let endpoint = EndpointConfig {
-                plain_http,
-                ..EndpointConfig::new(host)
-            };
+            let endpoint = EndpointConfig { plain_http, ..EndpointConfig::new(host) };
             assert_eq!(endpoint.url().unwrap().as_str(), expected);
         }
     }
@@ -147,10 +130,7 @@ mod tests {
     fn what_is_no_host_is_refused() {
         for host in ["", "a b", "host:99999", "host/path", "user@host", "host?x"] {
             let found = EndpointConfig::new(host).url();
-            assert!(
-                matches!(found, Err(ConfigureError::BadHost { .. })),
-                "`{host}`: {found:?}"
-            );
+            assert!(matches!(found, Err(ConfigureError::BadHost { .. })), "`{host}`: {found:?}");
         }
     }
 
@@ -166,9 +146,6 @@ mod tests {
             ..EndpointConfig::new("h")
         };
         let shown = format!("{endpoint:?}");
-        assert!(
-            shown.contains("<redacted>") && !shown.contains("canary"),
-            "{shown}"
-        );
+        assert!(shown.contains("<redacted>") && !shown.contains("canary"), "{shown}");
     }
 }

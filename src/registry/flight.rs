@@ -52,12 +52,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            under_way: Mutex::new(UnderWay {
-                by_key: HashMap::new(),
-                last: 0,
-            }),
-        })
+        Arc::new(Self { under_way: Mutex::new(UnderWay { by_key: HashMap::new(), last: 0 }) })
     }
 
     /// Joins the fetch for `key`, or begins one unless `known` has the answer by now.
@@ -97,20 +92,12 @@ where
     {
         under_way.last += 1;
         let number = under_way.last;
-        let end = End {
-            flights: Arc::clone(self),
-            key: key.clone(),
-            number,
-        };
+        let end = End { flights: Arc::clone(self), key: key.clone(), number };
         let task = tokio::spawn(async move {
             let _end = end;
             fetch.await
         });
-        let flight = Flight {
-            number,
-            begun: Instant::now(),
-            outcome: task.map(Result::ok).boxed().shared(),
-        };
+        let flight = Flight { number, begun: Instant::now(), outcome: task.map(Result::ok).boxed().shared() };
         under_way.by_key.insert(key.clone(), flight.clone());
         flight
     }
@@ -123,9 +110,7 @@ where
 impl<T: Clone> Flight<T> {
     /// What was fetched, or `None` if it is not there at `deadline` or the fetch came to nothing.
     pub(super) async fn wait_until(self, deadline: Instant) -> Result<Option<T>, Late> {
-        tokio::time::timeout_at(deadline.into(), self.outcome)
-            .await
-            .map_err(|_| Late)
+        tokio::time::timeout_at(deadline.into(), self.outcome).await.map_err(|_| Late)
     }
 
     /// What was fetched; `None`: the fetch panicked or its runtime is shutting down.
@@ -147,17 +132,9 @@ struct End<K: Eq + Hash, T: Clone> {
 
 impl<K: Eq + Hash, T: Clone> Drop for End<K, T> {
     fn drop(&mut self) {
-        let mut under_way = self
-            .flights
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // A probe may have taken the place of this flight.
-        if under_way
-            .by_key
-            .get(&self.key)
-            .is_some_and(|flight| flight.number == self.number)
-        {
+        if under_way.by_key.get(&self.key).is_some_and(|flight| flight.number == self.number) {
             under_way.by_key.remove(&self.key);
         }
     }
@@ -209,10 +186,7 @@ mod tests {
         }
         assert_eq!(runs.load(Ordering::SeqCst), 1);
         assert!(flights.lock().by_key.is_empty());
-        assert!(matches!(
-            flights.board(&"a", || Some(7), || async { 8 }),
-            Boarded::Known(7)
-        ));
+        assert!(matches!(flights.board(&"a", || Some(7), || async { 8 }), Boarded::Known(7)));
     }
 
     #[tokio::test]
@@ -255,10 +229,7 @@ mod tests {
         gate.notify_one();
         assert_eq!(first.wait_until(soon()).await, Ok(None));
         assert_eq!(follower.wait().await, None);
-        assert_eq!(
-            flight(flights.board(&"a", || None, || async { 9 })).wait().await,
-            Some(9)
-        );
+        assert_eq!(flight(flights.board(&"a", || None, || async { 9 })).wait().await, Some(9));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 use super::{
     breaker::{Breaker, Permit},
     client::Client,
-    credentials::{LoginId, ScopedLogin},
+    credentials::ScopedLogin,
     endpoint::{ConfigureError, EndpointConfig},
     flight::Flights,
     manifest::{self, FetchError},
@@ -47,18 +47,12 @@ impl Host {
     ) -> Result<Self, ConfigureError> {
         let host = || config.host.clone();
         let url = config.url()?;
-        let tls = trust
-            .configure(&config)
-            .map_err(|source| ConfigureError::Trust { host: host(), source })?;
-        let transport = Transport::new(&url, tls).map_err(|error| ConfigureError::Client {
-            host: host(),
-            source: error.into(),
-        })?;
+        let tls =
+            trust.configure(&config).map_err(|source| ConfigureError::Trust { host: host(), source })?;
+        let transport = Transport::new(&url, tls)
+            .map_err(|error| ConfigureError::Client { host: host(), source: error.into() })?;
         Ok(Self {
-            config: EndpointConfig {
-                credentials: None,
-                ..config
-            },
+            config: EndpointConfig { credentials: None, ..config },
             logins,
             client: Client::new(url, transport),
             breaker: Breaker::default(),
@@ -68,13 +62,7 @@ impl Host {
 
     /// Whether these settings are the ones in use.
     pub(super) fn is_reached_by(&self, config: &EndpointConfig, logins: &[ScopedLogin]) -> bool {
-        let EndpointConfig {
-            host,
-            plain_http,
-            ca_pem,
-            credentials: _,
-            client_certificate,
-        } = config;
+        let EndpointConfig { host, plain_http, ca_pem, credentials: _, client_certificate } = config;
         self.logins == logins
             && self.config.host == *host
             && self.config.plain_http == *plain_http
@@ -89,16 +77,14 @@ impl Host {
 
     /// Under which key answers about `reference` are kept. Allocates nothing.
     pub(super) fn probe<'a>(&self, reference: &'a Reference) -> Probe<'a> {
-        let login = self.login(reference).map_or(LoginId::default(), |login| login.id);
+        let login = self.login(reference).map(|login| login.id).unwrap_or_default();
         Probe { reference, login }
     }
 
     /// Asks the registry, for at most [`FETCH_TIME`].
     pub(super) async fn fetch(&self, reference: &Reference) -> Result<Digest, FetchError> {
         let digest = manifest::digest(&self.client, reference, self.login(reference));
-        tokio::time::timeout(FETCH_TIME, digest)
-            .await
-            .unwrap_or(Err(FetchError::Timeout))
+        tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))
     }
 
     /// Whether somebody may ask now.
@@ -131,9 +117,7 @@ impl Host {
     }
 
     fn login(&self, reference: &Reference) -> Option<&ScopedLogin> {
-        self.logins
-            .iter()
-            .find(|login| login.is_for(reference.repository()))
+        self.logins.iter().find(|login| login.is_for(reference.repository()))
     }
 }
 

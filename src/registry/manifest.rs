@@ -69,25 +69,12 @@ pub(super) async fn digest(
     reference: &Reference,
     login: Option<&ScopedLogin>,
 ) -> Result<Digest, FetchError> {
-    let ask = Ask {
-        client,
-        repository: reference.repository(),
-        login,
-    };
-    match (
-        reference
-            .digest()
-            .and_then(|digest| digest.parse::<Digest>().ok()),
-        reference.tag(),
-    ) {
+    let ask = Ask { client, repository: reference.repository(), login };
+    match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
         (Some(digest), tag) => match (ask.digest(digest.as_str(), Some(&digest)).await, tag) {
             (Err(FetchError::Missing), Some(tag)) => {
                 let found = ask.digest(tag, None).await?;
-                if found == digest {
-                    Ok(found)
-                } else {
-                    Err(FetchError::Missing)
-                }
+                if found == digest { Ok(found) } else { Err(FetchError::Missing) }
             }
             (found, _) => found,
         },
@@ -131,18 +118,13 @@ impl Ask<'_> {
 
     /// Sends a request and looks at its status before anything else.
     async fn send(&self, method: Method, target: &str) -> Result<Response, FetchError> {
-        let reply = self
-            .client
-            .manifest(method, self.repository, target, self.login)
-            .await?;
+        let reply = self.client.manifest(method, self.repository, target, self.login).await?;
         match reply.response.status() {
             StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
             StatusCode::OK => Ok(reply.response),
             StatusCode::NOT_FOUND => Err(FetchError::Missing),
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),
-            status => Err(FetchError::Status {
-                status: status.as_u16(),
-            }),
+            status => Err(FetchError::Status { status: status.as_u16() }),
         }
     }
 }
@@ -154,14 +136,8 @@ fn digest_header(headers: &HeaderMap) -> Option<Digest> {
 
 /// Whether an answer is a page for people: of a portal or a proxy that stands in the way.
 fn is_page(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    content_type
-        .trim_start()
-        .get(..9)
-        .is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
 }
 
 /// Whether bytes are a manifest or an index: an object of schema version 2 (OCI image-spec, Docker schema 2).

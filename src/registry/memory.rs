@@ -73,14 +73,8 @@ impl Memory {
     pub(super) fn new(policy: CachePolicy, now: Instant) -> Self {
         let lru = EvictionPolicy::lru;
         Self {
-            answers: Cache::builder()
-                .max_capacity(policy.entries)
-                .eviction_policy(lru())
-                .build(),
-            refusals: Cache::builder()
-                .max_capacity(policy.negative_entries)
-                .eviction_policy(lru())
-                .build(),
+            answers: Cache::builder().max_capacity(policy.entries).eviction_policy(lru()).build(),
+            refusals: Cache::builder().max_capacity(policy.negative_entries).eviction_policy(lru()).build(),
             start: now,
             policy,
         }
@@ -109,16 +103,9 @@ impl Memory {
 
     /// Keeps an answer in place of whatever was known.
     pub(super) fn found(&self, key: &Key, digest: Digest, now: Instant) {
-        let used = self
-            .answers
-            .get(key)
-            .map_or(self.moment(now), |known| known.used.load(Ordering::Relaxed));
-        let known = Known {
-            digest,
-            fetched: now,
-            used: AtomicU64::new(used),
-            refreshed: AtomicU64::new(0),
-        };
+        let before = self.answers.get(key);
+        let used = before.map_or_else(|| self.moment(now), |known| known.used.load(Ordering::Relaxed));
+        let known = Known { digest, fetched: now, used: AtomicU64::new(used), refreshed: AtomicU64::new(0) };
         self.answers.insert(key.clone(), Arc::new(known));
         self.refusals.invalidate(key);
     }
@@ -136,12 +123,8 @@ impl Memory {
         let moment = self.moment(now);
         let used_since = moment.saturating_sub(millis(self.policy.refresh_used_within));
         let is_due = |key: &Key, known: &Known| {
-            let age = self
-                .policy
-                .refresh_age(subject(&key.reference), SPREAD.hash_one(key));
-            let asked = self
-                .moment(known.fetched)
-                .max(known.refreshed.load(Ordering::Relaxed));
+            let age = self.policy.refresh_age(subject(&key.reference), SPREAD.hash_one(key));
+            let asked = self.moment(known.fetched).max(known.refreshed.load(Ordering::Relaxed));
             known.used.load(Ordering::Relaxed) >= used_since && moment >= asked + millis(age)
         };
         let due = self.answers.iter().filter(|(key, known)| is_due(key, known));
@@ -166,10 +149,7 @@ impl Memory {
         serves: impl FnOnce(Duration, Subject) -> bool,
     ) -> Option<Digest> {
         let known = self.answers.get(&probe)?;
-        if !serves(
-            now.saturating_duration_since(known.fetched),
-            subject(probe.reference),
-        ) {
+        if !serves(now.saturating_duration_since(known.fetched), subject(probe.reference)) {
             return None;
         }
         known.used.store(self.moment(now), Ordering::Relaxed);
@@ -183,19 +163,13 @@ impl Memory {
 
 impl Key {
     pub(super) fn probe(&self) -> Probe<'_> {
-        Probe {
-            reference: &self.reference,
-            login: self.login,
-        }
+        Probe { reference: &self.reference, login: self.login }
     }
 }
 
 impl Probe<'_> {
     pub(super) fn to_key(self) -> Key {
-        Key {
-            reference: self.reference.clone(),
-            login: self.login,
-        }
+        Key { reference: self.reference.clone(), login: self.login }
     }
 }
 
@@ -206,11 +180,7 @@ impl Equivalent<Key> for Probe<'_> {
 }
 
 fn subject(reference: &Reference) -> Subject {
-    if reference.digest().is_some() {
-        Subject::Digest
-    } else {
-        Subject::Tag
-    }
+    if reference.digest().is_some() { Subject::Digest } else { Subject::Tag }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -236,10 +206,7 @@ mod tests {
         Case {
             memory: Memory::new(CachePolicy::default(), start),
             start,
-            key: Key {
-                reference: reference.parse().unwrap(),
-                login: LoginId::default(),
-            },
+            key: Key { reference: reference.parse().unwrap(), login: LoginId::default() },
             digest: Digest::of(b"content"),
         }
     }
@@ -249,13 +216,10 @@ mod tests {
             self.start + Duration::from_secs(seconds)
         }
         fn found(&self, seconds: u64) {
-            self.memory
-                .found(&self.key, self.digest.clone(), self.at(seconds));
+            self.memory.found(&self.key, self.digest.clone(), self.at(seconds));
         }
         fn fresh(&self, seconds: u64) -> bool {
-            self.memory
-                .fresh(self.key.probe(), self.at(seconds), false)
-                .is_some()
+            self.memory.fresh(self.key.probe(), self.at(seconds), false).is_some()
         }
         fn stale(&self, seconds: u64) -> bool {
             self.memory.stale(self.key.probe(), self.at(seconds)).is_some()
@@ -271,16 +235,10 @@ mod tests {
         case.found(0);
         assert!(case.fresh(59) && !case.fresh(60) && case.stale(60));
         let other = Login::id(&Login::IdentityToken("t".into()));
-        let probe = Probe {
-            login: other,
-            ..case.key.probe()
-        };
+        let probe = Probe { login: other, ..case.key.probe() };
         assert_eq!(case.memory.fresh(probe, case.at(0), false), None, "another login");
         let written_otherwise: Reference = "r.corp/a:1".parse().unwrap();
-        let probe = Probe {
-            reference: &written_otherwise,
-            ..case.key.probe()
-        };
+        let probe = Probe { reference: &written_otherwise, ..case.key.probe() };
         assert_eq!(case.memory.fresh(probe, case.at(0), false), Some(case.digest));
     }
 
@@ -290,16 +248,10 @@ mod tests {
         case.found(0);
         case.memory.refused(&case.key, Refusal::Unauthorized, case.at(61));
         assert!(case.stale(62));
-        assert_eq!(
-            case.memory.refusal(case.key.probe(), case.at(62), false),
-            Some(Refusal::Unauthorized)
-        );
+        assert_eq!(case.memory.refusal(case.key.probe(), case.at(62), false), Some(Refusal::Unauthorized));
         case.memory.refused(&case.key, Refusal::Missing, case.at(63));
         assert!(!case.stale(64));
-        assert_eq!(
-            case.memory.refusal(case.key.probe(), case.at(72), false),
-            Some(Refusal::Missing)
-        );
+        assert_eq!(case.memory.refusal(case.key.probe(), case.at(72), false), Some(Refusal::Missing));
         assert_eq!(case.memory.refusal(case.key.probe(), case.at(73), false), None);
         case.found(74);
         assert_eq!(case.memory.refusal(case.key.probe(), case.at(74), false), None);
@@ -329,17 +281,10 @@ mod tests {
 
     #[test]
     fn refusals_displace_no_answers_and_both_are_bounded() {
-        let policy = CachePolicy {
-            entries: 2,
-            negative_entries: 3,
-            ..CachePolicy::default()
-        };
+        let policy = CachePolicy { entries: 2, negative_entries: 3, ..CachePolicy::default() };
         let now = Instant::now();
         let memory = Memory::new(policy, now);
-        let key = |name: String| Key {
-            reference: name.parse().unwrap(),
-            login: LoginId::default(),
-        };
+        let key = |name: String| Key { reference: name.parse().unwrap(), login: LoginId::default() };
         for number in 0..10 {
             memory.found(&key(format!("r.corp/a:{number}")), Digest::of(b""), now);
             memory.counts();

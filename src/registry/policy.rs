@@ -63,13 +63,7 @@ impl CachePolicy {
     /// Judges an answer by its age.
     pub(super) fn freshness(&self, age: Duration, subject: Subject, always: bool) -> Freshness {
         let fresh_for = self.fresh_for(subject);
-        if age
-            < if always {
-                fresh_for.min(self.always_fresh_for)
-            } else {
-                fresh_for
-            }
-        {
+        if age < if always { fresh_for.min(self.always_fresh_for) } else { fresh_for } {
             Freshness::Fresh
         } else if age < fresh_for.saturating_add(self.stale_for) {
             Freshness::Aged
@@ -80,11 +74,7 @@ impl CachePolicy {
 
     /// Whether a refusal of this age is used unasked.
     pub(super) fn refusal_holds(&self, age: Duration, always: bool) -> bool {
-        age < if always {
-            self.negative_for.min(self.always_fresh_for)
-        } else {
-            self.negative_for
-        }
+        age < if always { self.negative_for.min(self.always_fresh_for) } else { self.negative_for }
     }
 
     /// The age at which an answer is asked again in the background: between one half and 85 % of its fresh time.
@@ -142,13 +132,9 @@ mod tests {
     #[test]
     fn a_refresh_is_due_before_the_answer_ages_and_not_for_all_at_once() {
         let policy = CachePolicy::default();
-        let ages: std::collections::BTreeSet<_> = (0..100)
-            .map(|spread| policy.refresh_age(Subject::Tag, spread))
-            .collect();
+        let ages: std::collections::BTreeSet<_> =
+            (0..100).map(|spread| policy.refresh_age(Subject::Tag, spread)).collect();
         assert!(ages.len() > 30, "spread over {} moments", ages.len());
-        assert!(
-            ages.iter().all(|age| (30..=51).contains(&age.as_secs())),
-            "{ages:?}"
-        );
+        assert!(ages.iter().all(|age| (30..=51).contains(&age.as_secs())), "{ages:?}");
     }
 }

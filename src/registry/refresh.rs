@@ -35,7 +35,7 @@ impl Resolver {
     }
 
     async fn refresh(&self, key: Arc<Key>) {
-        let Some(host) = self.shared.host(key.reference.registry()) else {
+        let Some(host) = self.shared.registries.get(key.reference.registry()) else {
             return;
         };
         let now = Instant::now();
@@ -45,9 +45,7 @@ impl Resolver {
             self.shared.counters.refreshed.count();
             // However fresh the answer is that we have.
             let known = |_| None;
-            self.shared
-                .ask(&host, &key.reference, now + PATIENCE, known)
-                .await;
+            self.shared.ask(&host, &key.reference, now + PATIENCE, known).await;
         }
     }
 }

@@ -62,14 +62,8 @@ pub(super) struct Token {
 
 impl Tokens {
     pub(super) fn new() -> Self {
-        let kept = Cache::builder()
-            .max_capacity(MAX_TOKENS)
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
-        Self {
-            kept,
-            flights: Flights::new(),
-        }
+        let kept = Cache::builder().max_capacity(MAX_TOKENS).eviction_policy(EvictionPolicy::lru()).build();
+        Self { kept, flights: Flights::new() }
     }
 
     /// A token from memory, if it is still good at `now`.
@@ -104,10 +98,7 @@ impl Tokens {
         );
         match boarded {
             Boarded::Known(known) => known,
-            Boarded::Flight(flight) => flight
-                .wait()
-                .await
-                .unwrap_or_else(|| Err(Arc::new(TokenError::Lost))),
+            Boarded::Flight(flight) => flight.wait().await.unwrap_or_else(|| Err(Arc::new(TokenError::Lost))),
         }
     }
 
@@ -145,9 +136,7 @@ async fn request(
             .append_pair("refresh_token", identity)
             .append_pair("scope", &scopes().collect::<Vec<_>>().join(" "))
             .extend_pairs(key.service.service.iter().map(|service| ("service", service)));
-        let response = transport
-            .post_form(url, form.query().unwrap_or_default().to_owned())
-            .await?;
+        let response = transport.post_form(url, form.query().unwrap_or_default().to_owned()).await?;
         if response.status() == StatusCode::BAD_REQUEST {
             // RFC 6749 §5.2: how a service says that it does not know the refresh token.
             return Err(TokenError::Refused);
@@ -162,18 +151,13 @@ async fn request(
             _ => None,
         };
         let accept = HeaderValue::from_static("application/json");
-        transport
-            .send(Method::GET, url, accept, authorization)
-            .await?
-            .response
+        transport.send(Method::GET, url, accept, authorization).await?.response
     };
     match response.status() {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(TokenError::Refused),
         status => {
-            return Err(TokenError::Status {
-                status: status.as_u16(),
-            });
+            return Err(TokenError::Status { status: status.as_u16() });
         }
     }
     let body = transport::read(response, MAX_ANSWER).await?;
@@ -206,20 +190,13 @@ struct Answer {
 
 impl Answer {
     fn into_token(self, asked: Instant) -> Result<Token, TokenError> {
-        let text = self
-            .token
-            .filter(|token| !token.is_empty())
-            .or(self.access_token)
-            .unwrap_or_default();
+        let text = self.token.filter(|token| !token.is_empty()).or(self.access_token).unwrap_or_default();
         if text.is_empty() {
             return Err(TokenError::BadAnswer);
         }
         let header = sensitive(&format!("Bearer {text}")).ok_or(TokenError::BadAnswer)?;
         let life = Duration::from_secs(self.expires_in.unwrap_or(DEFAULT_LIFE).min(MAX_LIFE));
-        Ok(Token {
-            header,
-            usable_until: asked + life * 9 / 10,
-        })
+        Ok(Token { header, usable_until: asked + life * 9 / 10 })
     }
 }
 
@@ -272,32 +249,20 @@ mod tests {
         for (json, seconds) in [
             (r#"{"token": "t", "expires_in": 300}"#, Some(270)),
             (r#"{"access_token": "t"}"#, Some(54)),
-            (
-                r#"{"token": "", "access_token": "t", "expires_in": null}"#,
-                Some(54),
-            ),
-            (
-                r#"{"token": "t", "expires_in": 18446744073709551615}"#,
-                Some(77760),
-            ),
+            (r#"{"token": "", "access_token": "t", "expires_in": null}"#, Some(54)),
+            (r#"{"token": "t", "expires_in": 18446744073709551615}"#, Some(77760)),
             (r#"{"token": "", "expires_in": 300}"#, None),
             (r#"{"token": "two\nlines"}"#, None),
         ] {
             let answer: Answer = serde_json::from_str(json).unwrap();
-            let life = answer
-                .into_token(asked)
-                .ok()
-                .map(|token| (token.usable_until - asked).as_secs());
+            let life = answer.into_token(asked).ok().map(|token| (token.usable_until - asked).as_secs());
             assert_eq!(life, seconds, "{json}");
         }
     }
 
     #[test]
     fn debug_output_hides_tokens_and_passwords() {
-        let token = Token {
-            header: sensitive("Bearer canary").unwrap(),
-            usable_until: Instant::now(),
-        };
+        let token = Token { header: sensitive("Bearer canary").unwrap(), usable_until: Instant::now() };
         assert_eq!(format!("{:?}", token.header), "Sensitive");
         assert!(!format!("{token:?} {:?}", basic("canary", "canary")).contains("Y2Fu"));
     }

@@ -52,14 +52,8 @@ impl Transport {
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIME)
             .user_agent(USER_AGENT);
-        let builder = if is_loopback(url) {
-            builder.no_proxy()
-        } else {
-            builder
-        };
-        Ok(Self {
-            client: builder.build()?,
-        })
+        let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
+        Ok(Self { client: builder.build()? })
     }
 
     /// Sends a request without a body and follows at most [`MAX_REDIRECTS`] redirects.
@@ -74,10 +68,7 @@ impl Transport {
         let mut url = url;
         for _ in 0..=MAX_REDIRECTS {
             let elsewhere = url.origin() != origin;
-            let mut request = self
-                .client
-                .request(method.clone(), url.clone())
-                .header(ACCEPT, accept.clone());
+            let mut request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept.clone());
             if let Some(authorization) = authorization.as_ref().filter(|_| !elsewhere) {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
@@ -85,10 +76,7 @@ impl Transport {
             if !is_redirect(response.status()) {
                 return Ok(Reply { response, elsewhere });
             }
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok());
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
             let next = next.filter(Url::has_host).ok_or(TransportError::BadLocation)?;
             if url.scheme() == "https" && next.scheme() != "https" {
@@ -102,9 +90,7 @@ impl Transport {
     /// Posts a form. No redirect is followed: the form holds a credential.
     pub(super) async fn post_form(&self, url: Url, form: String) -> Result<Response, TransportError> {
         let request = self.client.post(url).header(ACCEPT, "application/json");
-        let request = request
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form);
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         request.send().await.map_err(TransportError::of)
     }
 }
@@ -119,10 +105,7 @@ impl TransportError {
 pub(super) async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, TransportError> {
     let too_long = || TransportError::TooLong { limit };
     let announced = response.content_length().unwrap_or(0);
-    let announced = usize::try_from(announced)
-        .ok()
-        .filter(|length| *length <= limit)
-        .ok_or_else(too_long)?;
+    let announced = usize::try_from(announced).ok().filter(|length| *length <= limit).ok_or_else(too_long)?;
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await.map_err(TransportError::of)? {
         if body.len() + chunk.len() > limit {
@@ -142,10 +125,7 @@ fn is_redirect(status: StatusCode) -> bool {
 fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || address
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+        host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })
 }
 

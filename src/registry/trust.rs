@@ -51,10 +51,7 @@ impl Trust {
     }
 
     fn with_roots(roots: RootCertStore) -> Self {
-        Self {
-            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-            roots,
-        }
+        Self { provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()), roots }
     }
 
     /// The TLS configuration for one registry.
@@ -75,9 +72,7 @@ impl Trust {
                 let chain = certificates(chain_pem, "client certificate")?;
                 let key =
                     PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| TrustError::BadKey)?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(TrustError::BadClientCertificate)
+                builder.with_client_auth_cert(chain, key).map_err(TrustError::BadClientCertificate)
             }
         }
     }
@@ -101,13 +96,8 @@ mod tests {
     #[test]
     fn a_machine_without_any_certificates_makes_a_client_all_the_same() {
         let trust = Trust::with_roots(RootCertStore::empty());
-        let config = trust
-            .configure(&EndpointConfig::new("registry.example.com"))
-            .unwrap();
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
-            .build()
-            .unwrap();
+        let config = trust.configure(&EndpointConfig::new("registry.example.com")).unwrap();
+        reqwest::Client::builder().tls_backend_preconfigured(config).build().unwrap();
     }
 
     /// oci-client takes garbage for an empty list of certificates (crates.md §4.2, I).
@@ -126,15 +116,8 @@ mod tests {
             (empty, "the CA holds a certificate that cannot be read"),
             (cut, "the CA holds a certificate that cannot be read"),
         ] {
-            let endpoint = EndpointConfig {
-                ca_pem: Some(pem.into()),
-                ..EndpointConfig::new("r.corp")
-            };
-            assert_eq!(
-                trust.configure(&endpoint).unwrap_err().to_string(),
-                expected,
-                "{pem}"
-            );
+            let endpoint = EndpointConfig { ca_pem: Some(pem.into()), ..EndpointConfig::new("r.corp") };
+            assert_eq!(trust.configure(&endpoint).unwrap_err().to_string(), expected, "{pem}");
         }
     }
 
@@ -142,36 +125,22 @@ mod tests {
     fn a_client_certificate_comes_with_its_key_or_not_at_all() {
         let pair = |name: &str| {
             let key = rcgen::KeyPair::generate().unwrap();
-            let certificate = rcgen::CertificateParams::new([name.to_owned()])
-                .unwrap()
-                .self_signed(&key)
-                .unwrap();
+            let certificate =
+                rcgen::CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
             (certificate.pem(), key.serialize_pem())
         };
         let ((chain_pem, key_pem), (_, other_key)) = (pair("a"), pair("b"));
         let trust = Trust::with_roots(RootCertStore::empty());
         let configure = |chain_pem: &str, key_pem: &str| {
-            let certificate = ClientCertificate {
-                chain_pem: chain_pem.into(),
-                key_pem: key_pem.into(),
-            };
+            let certificate = ClientCertificate { chain_pem: chain_pem.into(), key_pem: key_pem.into() };
             trust.configure(&EndpointConfig {
                 client_certificate: Some(certificate),
                 ..EndpointConfig::new("r")
             })
         };
         assert!(configure(&chain_pem, &key_pem).is_ok());
-        assert!(matches!(
-            configure(&chain_pem, &other_key),
-            Err(TrustError::BadClientCertificate(_))
-        ));
-        assert!(matches!(
-            configure(&chain_pem, "garbage"),
-            Err(TrustError::BadKey)
-        ));
-        assert!(matches!(
-            configure("garbage", &key_pem),
-            Err(TrustError::NoCertificate { .. })
-        ));
+        assert!(matches!(configure(&chain_pem, &other_key), Err(TrustError::BadClientCertificate(_))));
+        assert!(matches!(configure(&chain_pem, "garbage"), Err(TrustError::BadKey)));
+        assert!(matches!(configure("garbage", &key_pem), Err(TrustError::NoCertificate { .. })));
     }
 }

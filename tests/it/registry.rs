@@ -23,42 +23,25 @@ mod tls;
 /// A resolver that reaches these registries over plain HTTP, anonymously.
 fn resolver(policy: CachePolicy, registries: &[&FakeRegistry]) -> Resolver {
     let resolver = Resolver::new(policy);
-    resolver
-        .configure(
-            registries
-                .iter()
-                .map(|registry| plain(&registry.host()))
-                .collect(),
-            None,
-        )
-        .unwrap();
+    resolver.configure(registries.iter().map(|registry| plain(&registry.host())).collect(), None).unwrap();
     resolver
 }
 
 /// A resolver that reaches one registry over plain HTTP with this login.
 fn with_login(policy: CachePolicy, registry: &FakeRegistry, credentials: Credentials) -> Resolver {
     let resolver = Resolver::new(policy);
-    let endpoint = EndpointConfig {
-        credentials: Some(credentials),
-        ..plain(&registry.host())
-    };
+    let endpoint = EndpointConfig { credentials: Some(credentials), ..plain(&registry.host()) };
     resolver.configure(vec![endpoint], None).unwrap();
     resolver
 }
 
 fn plain(host: &str) -> EndpointConfig {
-    EndpointConfig {
-        plain_http: true,
-        ..EndpointConfig::new(host)
-    }
+    EndpointConfig { plain_http: true, ..EndpointConfig::new(host) }
 }
 
 /// The login of `user` for a registry.
 fn password(registry: &FakeRegistry, user: &str, password: &str) -> Credentials {
-    entry(
-        registry,
-        &format!(r#"{{"username": "{user}", "password": "{password}"}}"#),
-    )
+    entry(registry, &format!(r#"{{"username": "{user}", "password": "{password}"}}"#))
 }
 
 fn entry(registry: &FakeRegistry, entry: &str) -> Credentials {
@@ -87,27 +70,16 @@ async fn resolve(resolver: &Resolver, mirrors: &[&str]) -> Answer {
 async fn resolve_within(resolver: &Resolver, mirrors: &[&str], time: Duration) -> Answer {
     let references = references(mirrors);
     let mirrors: Vec<_> = references.iter().collect();
-    let question = Question {
-        mirrors: &mirrors,
-        always: false,
-    };
+    let question = Question { mirrors: &mirrors, always: false };
     let answer = resolver.resolve(&question, Instant::now() + time);
-    tokio::time::timeout(time + Duration::from_secs(10), answer)
-        .await
-        .expect("an answer by the deadline")
+    tokio::time::timeout(time + Duration::from_secs(10), answer).await.expect("an answer by the deadline")
 }
 
 /// What needs no asking at a moment.
 fn remembered(resolver: &Resolver, mirrors: &[&str], now: Instant) -> Option<Answer> {
     let references = references(mirrors);
     let mirrors: Vec<_> = references.iter().collect();
-    resolver.remembered(
-        &Question {
-            mirrors: &mirrors,
-            always: false,
-        },
-        now,
-    )
+    resolver.remembered(&Question { mirrors: &mirrors, always: false }, now)
 }
 
 fn references(mirrors: &[&str]) -> Vec<Reference> {
@@ -115,11 +87,7 @@ fn references(mirrors: &[&str]) -> Vec<Reference> {
 }
 
 fn found(mirror: usize, digest: &Digest, from: AnswerSource) -> Answer {
-    Answer::Found {
-        mirror,
-        digest: digest.clone(),
-        from,
-    }
+    Answer::Found { mirror, digest: digest.clone(), from }
 }
 
 /// A host at which nobody listens.

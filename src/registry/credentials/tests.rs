@@ -6,10 +6,8 @@ fn credentials(json: &str) -> Credentials {
 
 /// One login per key, whose user is the key.
 fn keyed(keys: &[&str]) -> Credentials {
-    let entries: Vec<_> = keys
-        .iter()
-        .map(|key| format!(r#""{key}": {{"username": "{key}", "password": "p"}}"#))
-        .collect();
+    let entries: Vec<_> =
+        keys.iter().map(|key| format!(r#""{key}": {{"username": "{key}", "password": "p"}}"#)).collect();
     credentials(&format!(r#"{{"auths": {{{}}}}}"#, entries.join(",")))
 }
 
@@ -68,14 +66,7 @@ fn a_key_matches_as_in_the_kubelet() {
 
 #[test]
 fn the_more_specific_key_goes_first() {
-    let all = keyed(&[
-        "r.corp",
-        "r.corp/team",
-        "r.corp/team/app",
-        "*.corp",
-        "index.docker.io",
-        "docker.io",
-    ]);
+    let all = keyed(&["r.corp", "r.corp/team", "r.corp/team/app", "*.corp", "index.docker.io", "docker.io"]);
     for (registry, repository, expected) in [
         ("r.corp", "team/app", "r.corp/team/app"),
         ("r.corp", "team/other", "r.corp/team"),
@@ -83,11 +74,7 @@ fn the_more_specific_key_goes_first() {
         ("s.corp", "x", "*.corp"),
         ("docker.io", "library/nginx", "docker.io"),
     ] {
-        assert_eq!(
-            user(&all, registry, repository).as_deref(),
-            Some(expected),
-            "{registry}/{repository}"
-        );
+        assert_eq!(user(&all, registry, repository).as_deref(), Some(expected), "{registry}/{repository}");
     }
 }
 
@@ -95,23 +82,15 @@ fn the_more_specific_key_goes_first() {
 fn a_login_is_an_identity_token_else_auth_else_user_and_password() {
     let auth = base64::engine::general_purpose::STANDARD.encode("robot:pa:ss");
     let unpadded = auth.trim_end_matches('=');
-    let password = |user: &str, password: &str| Login::Password {
-        user: user.into(),
-        password: password.into(),
-    };
+    let password =
+        |user: &str, password: &str| Login::Password { user: user.into(), password: password.into() };
     for (entry, expected) in [
-        (
-            r#"{"username": "u", "password": "p"}"#.to_owned(),
-            Some(password("u", "p")),
-        ),
+        (r#"{"username": "u", "password": "p"}"#.to_owned(), Some(password("u", "p"))),
         (
             format!(r#"{{"username": "u", "password": "p", "auth": "{auth}"}}"#),
             Some(password("robot", "pa:ss")),
         ),
-        (
-            format!(r#"{{"auth": "{unpadded}", "email": "a@b"}}"#),
-            Some(password("robot", "pa:ss")),
-        ),
+        (format!(r#"{{"auth": "{unpadded}", "email": "a@b"}}"#), Some(password("robot", "pa:ss"))),
         (
             format!(r#"{{"auth": "{auth}", "identitytoken": "refresh"}}"#),
             Some(Login::IdentityToken("refresh".into())),
@@ -119,15 +98,9 @@ fn a_login_is_an_identity_token_else_auth_else_user_and_password() {
         ("{}".to_owned(), None),
         (r#"{"auth": "", "identitytoken": ""}"#.to_owned(), None),
     ] {
-        let all = credentials(&format!(
-            r#"{{"auths": {{"r.corp": {entry}}}, "credsStore": "desktop"}}"#
-        ));
+        let all = credentials(&format!(r#"{{"auths": {{"r.corp": {entry}}}, "credsStore": "desktop"}}"#));
         let logins = all.logins("r.corp");
-        assert_eq!(
-            logins.first().map(|scoped| &*scoped.login),
-            expected.as_ref(),
-            "{entry}"
-        );
+        assert_eq!(logins.first().map(|scoped| &*scoped.login), expected.as_ref(), "{entry}");
     }
 }
 
@@ -136,14 +109,8 @@ fn what_is_no_dockerconfigjson_is_refused_without_quoting_it() {
     for (text, expected) in [
         ("", "not the JSON of a dockerconfigjson: line 1, column 0"),
         ("canary", "not the JSON of a dockerconfigjson: line 1, column 1"),
-        (
-            r#"{"auths": "canary"}"#,
-            "not the JSON of a dockerconfigjson: line 1, column 18",
-        ),
-        (
-            r#"{"auths": {"r.corp": "canary"}}"#,
-            "not the JSON of a dockerconfigjson: line 1, column 29",
-        ),
+        (r#"{"auths": "canary"}"#, "not the JSON of a dockerconfigjson: line 1, column 18"),
+        (r#"{"auths": {"r.corp": "canary"}}"#, "not the JSON of a dockerconfigjson: line 1, column 29"),
         (r#"{"password": "canary"}"#, "there is no `auths`"),
         (
             r#"{"auths": {"u:canary@r.corp": {"auth": "canary!"}}}"#,
@@ -158,22 +125,13 @@ fn what_is_no_dockerconfigjson_is_refused_without_quoting_it() {
         assert_eq!(error.to_string(), expected, "{text}");
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     }
-    assert_eq!(
-        Credentials::parse(&vec![b' '; MAX_DOCUMENT + 1]),
-        Err(ParseCredentialsError::TooLong)
-    );
+    assert_eq!(Credentials::parse(&vec![b' '; MAX_DOCUMENT + 1]), Err(ParseCredentialsError::TooLong));
 }
 
 #[test]
 fn the_same_login_has_the_same_identity_and_another_has_another() {
-    let one = Login::Password {
-        user: "u".into(),
-        password: "p".into(),
-    };
-    let other = Login::Password {
-        user: "u".into(),
-        password: "q".into(),
-    };
+    let one = Login::Password { user: "u".into(), password: "p".into() };
+    let other = Login::Password { user: "u".into(), password: "q".into() };
     assert!(one.id() == one.clone().id());
     assert!(one.id() != other.id());
     assert!(one.id() != LoginId::default(), "anonymous is nobody's login");
@@ -212,30 +170,15 @@ fn the_environment_names_one_file() {
         user(&result.unwrap().unwrap(), "r.corp", "a")
     };
 
-    let all = [
-        ("REGISTRY_AUTH_FILE", auth_file),
-        ("DOCKER_CONFIG", docker),
-        ("HOME", home.clone()),
-    ];
+    let all = [("REGISTRY_AUTH_FILE", auth_file), ("DOCKER_CONFIG", docker), ("HOME", home.clone())];
     assert_eq!(found(read(&all)).unwrap(), "auth-file");
     assert_eq!(found(read(&all[1..])).unwrap(), "docker-config");
     assert_eq!(found(read(&all[2..])).unwrap(), "home");
     assert!(read(&[]).unwrap().is_none());
-    assert!(
-        read(&[("DOCKER_CONFIG", folder.path().join("none")), ("HOME", home)])
-            .unwrap()
-            .is_none()
-    );
+    assert!(read(&[("DOCKER_CONFIG", folder.path().join("none")), ("HOME", home)]).unwrap().is_none());
     let absent = read(&[("REGISTRY_AUTH_FILE", folder.path().join("none"))]);
-    assert!(
-        matches!(absent, Err(ReadCredentialsError::Read { .. })),
-        "one named outright must be there"
-    );
-    std::fs::write(
-        folder.path().join("docker/config.json"),
-        r#"{"credsStore": "desktop"}"#,
-    )
-    .unwrap();
+    assert!(matches!(absent, Err(ReadCredentialsError::Read { .. })), "one named outright must be there");
+    std::fs::write(folder.path().join("docker/config.json"), r#"{"credsStore": "desktop"}"#).unwrap();
     assert!(read(&all[1..2]).unwrap().is_none(), "helpers are not asked");
     std::fs::write(folder.path().join("docker/config.json"), "canary").unwrap();
     let error = read(&all[1..2]).unwrap_err();

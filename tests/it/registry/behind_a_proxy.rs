@@ -26,18 +26,12 @@ async fn asks_what_its_environment_says() {
 /// Runs the child with these variables and no others that name proxies; its output.
 async fn child(image: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([
-        "--exact",
-        "registry::behind_a_proxy::asks_what_its_environment_says",
-        "--nocapture",
-    ]);
+    command.args(["--exact", "registry::behind_a_proxy::asks_what_its_environment_says", "--nocapture"]);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     command.env(IMAGE, image).envs(variables.iter().copied());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -56,10 +50,8 @@ async fn a_registry_elsewhere_is_reached_through_the_proxy() {
 async fn no_proxy_names_what_is_reached_without_it() {
     let proxy = FakeRegistry::start().await;
     proxy.put("team/app", "v1", &manifest("app"));
-    let variables = [
-        ("HTTP_PROXY", proxy.url()),
-        ("NO_PROXY", "other.invalid,.mirror.invalid,mirror.invalid"),
-    ];
+    let variables =
+        [("HTTP_PROXY", proxy.url()), ("NO_PROXY", "other.invalid,.mirror.invalid,mirror.invalid")];
     let output = child("mirror.invalid:5000/team/app:v1", &variables).await;
     assert!(output.contains("Unavailable"), "{output}");
     assert_eq!(proxy.requests().len(), 0);
@@ -70,10 +62,6 @@ async fn a_registry_on_this_machine_is_never_reached_through_a_proxy() {
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
     let dead = format!("http://{}", dead_host().await);
-    let output = child(
-        &format!("{}/team/app:v1", registry.host()),
-        &[("HTTP_PROXY", &dead)],
-    )
-    .await;
+    let output = child(&format!("{}/team/app:v1", registry.host()), &[("HTTP_PROXY", &dead)]).await;
     assert!(output.contains(digest.as_str()), "{output}");
 }

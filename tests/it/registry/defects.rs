@@ -15,16 +15,10 @@ async fn defect_a_an_anonymous_registry_is_asked_for_manifests_and_nothing_else(
     for tag in ["v1", "v2", "v3"] {
         let digest = registry.put("team/app", tag, &manifest(tag));
         let image = format!("{}/team/app:{tag}", registry.host());
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            found(0, &digest, AnswerSource::Registry)
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
     }
     let requests = registry.requests();
-    let asked: Vec<_> = requests
-        .iter()
-        .map(|r| (r.method.as_str(), r.path.as_str()))
-        .collect();
+    let asked: Vec<_> = requests.iter().map(|r| (r.method.as_str(), r.path.as_str())).collect();
     assert_eq!(
         asked,
         [
@@ -52,11 +46,7 @@ async fn defect_b_the_status_is_looked_at_first_and_no_refusal_costs_a_second_re
     assert_eq!(resolve(&resolver, &[&image]).await, Answer::Missing);
     for status in [400, 405, 429, 500, 503] {
         registry.fault(Fault::Status(status));
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            Answer::Unavailable { mirror: 0 },
-            "{status}"
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unavailable { mirror: 0 }, "{status}");
     }
     assert_eq!((registry.count("HEAD", ""), registry.count("GET", "")), (6, 0));
 }
@@ -66,24 +56,16 @@ async fn defect_c_twenty_first_calls_fetch_one_token() {
     let registry = FakeRegistry::builder().tokens("robot", "s3cret").start().await;
     registry.fault_at("/token", Fault::Delay(Duration::from_millis(100)));
     let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
-    let images: Vec<_> = (0..20)
-        .map(|number| format!("{}/team/app:v{number}", registry.host()))
-        .collect();
+    let images: Vec<_> = (0..20).map(|number| format!("{}/team/app:v{number}", registry.host())).collect();
     for number in 0..20 {
         registry.put("team/app", &format!("v{number}"), &manifest("app"));
     }
-    let asked = images
-        .iter()
-        .map(|image| async { resolve(&resolver, &[image]).await });
+    let asked = images.iter().map(|image| async { resolve(&resolver, &[image]).await });
     for answer in futures::future::join_all(asked).await {
         assert!(matches!(answer, Answer::Found { .. }), "{answer:?}");
     }
     assert_eq!(registry.count("GET", "/token"), 1);
-    assert_eq!(
-        registry.count("GET", "/v2/"),
-        0,
-        "nothing but manifests was asked for, by HEAD"
-    );
+    assert_eq!(registry.count("GET", "/v2/"), 0, "nothing but manifests was asked for, by HEAD");
 }
 
 #[tokio::test]
@@ -93,19 +75,9 @@ async fn defect_d_a_token_that_is_no_longer_good_is_replaced_and_the_request_sen
     let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
     let image = format!("{}/team/app:v1", registry.host());
     for tokens in 1..=3 {
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            found(0, &digest, AnswerSource::Registry)
-        );
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            found(0, &digest, AnswerSource::Registry)
-        );
-        assert_eq!(
-            registry.count("GET", "/token"),
-            tokens,
-            "one for both, until it is revoked"
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
+        assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
+        assert_eq!(registry.count("GET", "/token"), tokens, "one for both, until it is revoked");
         registry.revoke_tokens();
     }
 }
@@ -117,54 +89,36 @@ async fn defect_d_also_where_an_old_token_is_answered_with_another_status() {
     registry.put("team/app", "v1", &manifest("app"));
     let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
     let image = format!("{}/team/app:v1", registry.host());
-    for (status, expected) in [
-        (400, Answer::Unavailable { mirror: 0 }),
-        (403, Answer::Unauthorized { mirror: 0 }),
-    ] {
-        assert!(matches!(
-            resolve(&resolver, &[&image]).await,
-            Answer::Found { .. }
-        ));
+    for (status, expected) in
+        [(400, Answer::Unavailable { mirror: 0 }), (403, Answer::Unauthorized { mirror: 0 })]
+    {
+        assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
         let (heads, tokens) = (registry.count("HEAD", "/v2/"), registry.count("GET", "/token"));
         registry.fault(Fault::Status(status));
         assert_eq!(resolve(&resolver, &[&image]).await, expected);
-        let more = (
-            registry.count("HEAD", "/v2/") - heads,
-            registry.count("GET", "/token") - tokens,
-        );
-        assert_eq!(
-            more,
-            (2, 1),
-            "once more with a new token, then believed: {status}"
-        );
+        let more = (registry.count("HEAD", "/v2/") - heads, registry.count("GET", "/token") - tokens);
+        assert_eq!(more, (2, 1), "once more with a new token, then believed: {status}");
         registry.heal();
     }
 }
 
 #[tokio::test]
 async fn defect_e_changed_credentials_are_used_from_the_next_request_on() {
-    for builder in [
-        FakeRegistry::builder().basic("robot", "s3cret"),
-        FakeRegistry::builder().tokens("robot", "s3cret"),
-    ] {
+    for builder in
+        [FakeRegistry::builder().basic("robot", "s3cret"), FakeRegistry::builder().tokens("robot", "s3cret")]
+    {
         let registry = builder.start().await;
         let digest = registry.put("team/app", "v1", &manifest("app"));
         let image = format!("{}/team/app:v1", registry.host());
         let resolver = super::resolver(forgetful(), &[&registry]);
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            Answer::Unauthorized { mirror: 0 }
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unauthorized { mirror: 0 });
         for (secret, expected) in [
             ("wrong", Answer::Unauthorized { mirror: 0 }),
             ("s3cret", found(0, &digest, AnswerSource::Registry)),
             ("wrong again", Answer::Unauthorized { mirror: 0 }),
         ] {
             let credentials = Some(password(&registry, "robot", secret));
-            let endpoint = EndpointConfig {
-                credentials,
-                ..plain(&registry.host())
-            };
+            let endpoint = EndpointConfig { credentials, ..plain(&registry.host()) };
             resolver.configure(vec![endpoint], None).unwrap();
             let answer = resolve(&resolver, &[&image]).await;
             // The digest that the right login may see is not for a wrong one, not even a stale one.
@@ -189,23 +143,12 @@ async fn defect_f_a_token_service_that_fails_is_no_refusal() {
     ] {
         registry.fault_at("/token", fault.clone());
         let before = registry.count("HEAD", "/v2/");
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            Answer::Unavailable { mirror: 0 },
-            "{fault:?}"
-        );
-        let sent = registry
-            .requests()
-            .into_iter()
-            .filter(|request| request.method == "HEAD")
-            .skip(before);
+        assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unavailable { mirror: 0 }, "{fault:?}");
+        let sent = registry.requests().into_iter().filter(|request| request.method == "HEAD").skip(before);
         assert!(sent.count() <= 1, "not sent again without a token: {fault:?}");
     }
     registry.heal();
-    assert!(matches!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Found { .. }
-    ));
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
 }
 
 #[tokio::test]
@@ -213,10 +156,8 @@ async fn defect_i_a_bad_endpoint_changes_nothing_and_is_said() {
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
     let resolver = super::resolver(forgetful(), &[&registry]);
-    let garbage = EndpointConfig {
-        ca_pem: Some("garbage".into()),
-        ..EndpointConfig::new("other.example.com")
-    };
+    let garbage =
+        EndpointConfig { ca_pem: Some("garbage".into()), ..EndpointConfig::new("other.example.com") };
     let refused = resolver.configure(vec![EndpointConfig::new(registry.host()), garbage], None);
     assert!(
         matches!(&refused, Err(ConfigureError::Trust { host, .. }) if host == "other.example.com"),
@@ -226,10 +167,7 @@ async fn defect_i_a_bad_endpoint_changes_nothing_and_is_said() {
     assert!(matches!(twice, Err(ConfigureError::Repeated { .. })), "{twice:?}");
     // Still by plain HTTP: neither set of endpoints came into force.
     let image = format!("{}/team/app:v1", registry.host());
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
 }
 
 #[tokio::test]
@@ -238,13 +176,9 @@ async fn defect_j_a_header_that_is_no_digest_is_never_passed_on() {
     let digest = registry.put("team/app", "v1", &manifest("app"));
     let resolver = super::resolver(forgetful(), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
-    for header in [
-        "not-a-digest; rm -rf",
-        "sha256:",
-        "sha256:abc",
-        "md5:d41d8cd98f00b204e9800998ecf8427e",
-        "",
-    ] {
+    for header in
+        ["not-a-digest; rm -rf", "sha256:", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e", ""]
+    {
         registry.fault(Fault::DigestHeader(header.into()));
         let answer = resolve(&resolver, &[&image]).await;
         assert_eq!(
@@ -261,9 +195,6 @@ async fn without_endpoints_a_resolver_asks_by_https() {
     registry.put("team/app", "v1", &manifest("app"));
     let resolver = Resolver::new(forgetful());
     let image = format!("{}/team/app:v1", registry.host());
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Unavailable { mirror: 0 }
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unavailable { mirror: 0 });
     assert_eq!(registry.requests().len(), 0, "it speaks no TLS");
 }

@@ -21,11 +21,7 @@ async fn without_a_digest_header_the_digest_is_that_of_the_bytes() {
     let resolver = resolver(forgetful(), &[&registry]);
     let host = registry.host();
     for image in [format!("{host}/team/app:v1"), format!("{host}/team/app@{digest}")] {
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            found(0, &digest, AnswerSource::Registry),
-            "{image}"
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry), "{image}");
     }
     assert_eq!((registry.count("HEAD", ""), registry.count("GET", "")), (2, 2));
 }
@@ -42,17 +38,10 @@ async fn a_digest_that_is_not_that_of_the_bytes_is_an_error() {
     for (image, fault) in [
         (format!("{host}/team/liar@{digest}"), Fault::None),
         (format!("{host}/team/liar@{digest}"), Fault::NoDigest),
-        (
-            format!("{host}/team/app@{digest}"),
-            Fault::DigestHeader(other.to_string()),
-        ),
+        (format!("{host}/team/app@{digest}"), Fault::DigestHeader(other.to_string())),
     ] {
         registry.fault(fault.clone());
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            UNAVAILABLE,
-            "{image}, {fault:?}"
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE, "{image}, {fault:?}");
     }
 }
 
@@ -63,14 +52,8 @@ async fn a_get_that_names_another_digest_than_its_bytes_have_is_an_error() {
     let resolver = resolver(forgetful(), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     registry.fault_at("HEAD", Fault::NoDigest);
-    assert!(matches!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Found { .. }
-    ));
-    registry.fault_at(
-        "GET",
-        Fault::DigestHeader(Digest::of(b"something else").to_string()),
-    );
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
+    registry.fault_at("GET", Fault::DigestHeader(Digest::of(b"something else").to_string()));
     assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE);
 }
 
@@ -94,10 +77,7 @@ async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
     let resolver = resolver(
-        super::CachePolicy {
-            fresh_for: std::time::Duration::ZERO,
-            ..super::CachePolicy::default()
-        },
+        super::CachePolicy { fresh_for: std::time::Duration::ZERO, ..super::CachePolicy::default() },
         &[&registry],
     );
     let image = format!("{}/team/app:v1", registry.host());
@@ -113,10 +93,7 @@ async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not
         assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE, "{fault:?}");
     }
     registry.heal();
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
 }
 
 #[tokio::test]
@@ -130,10 +107,7 @@ async fn a_manifest_of_more_than_4_mib_is_not_read() {
     let host = registry.host();
     let answer = resolve(&resolver, &[&format!("{host}/team/app:fits")]).await;
     assert_eq!(answer, found(0, &fits, AnswerSource::Registry));
-    assert_eq!(
-        resolve(&resolver, &[&format!("{host}/team/app:exceeds")]).await,
-        UNAVAILABLE
-    );
+    assert_eq!(resolve(&resolver, &[&format!("{host}/team/app:exceeds")]).await, UNAVAILABLE);
 }
 
 #[tokio::test]
@@ -141,50 +115,31 @@ async fn a_registry_that_hangs_up_is_unavailable() {
     let registry = FakeRegistry::start().await;
     registry.fault(Fault::Close);
     let resolver = resolver(forgetful(), &[&registry]);
-    assert_eq!(
-        resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await,
-        UNAVAILABLE
-    );
+    assert_eq!(resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await, UNAVAILABLE);
 }
 
 #[tokio::test]
 async fn a_redirect_elsewhere_is_followed_without_the_credentials() {
     let elsewhere = FakeRegistry::start().await;
     let digest = elsewhere.put("team/app", "v1", &manifest("app"));
-    for builder in [
-        FakeRegistry::builder().basic("robot", "s3cret"),
-        FakeRegistry::builder().tokens("robot", "s3cret"),
-    ] {
+    for builder in
+        [FakeRegistry::builder().basic("robot", "s3cret"), FakeRegistry::builder().tokens("robot", "s3cret")]
+    {
         let registry = builder.start().await;
         registry.put("team/app", "v0", &manifest("app"));
         let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
         let host = registry.host();
-        assert!(matches!(
-            resolve(&resolver, &[&format!("{host}/team/app:v0")]).await,
-            Answer::Found { .. }
-        ));
+        assert!(matches!(resolve(&resolver, &[&format!("{host}/team/app:v0")]).await, Answer::Found { .. }));
         registry.fault_at("v1", Fault::Redirect(elsewhere.url().into()));
         let answer = resolve(&resolver, &[&format!("{host}/team/app:v1")]).await;
         assert_eq!(answer, found(0, &digest, AnswerSource::Registry));
-        let redirected = registry
-            .requests()
-            .into_iter()
-            .find(|request| request.path.ends_with("/v1"))
-            .unwrap();
-        assert_ne!(
-            redirected.header("authorization"),
-            "",
-            "the registry itself gets them"
-        );
+        let redirected =
+            registry.requests().into_iter().find(|request| request.path.ends_with("/v1")).unwrap();
+        assert_ne!(redirected.header("authorization"), "", "the registry itself gets them");
     }
     let requests = elsewhere.requests();
     assert_eq!(requests.len(), 2);
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.header("authorization").is_empty()),
-        "{requests:?}"
-    );
+    assert!(requests.iter().all(|request| request.header("authorization").is_empty()), "{requests:?}");
 }
 
 #[tokio::test]
@@ -194,34 +149,19 @@ async fn who_a_redirect_leads_to_cannot_ask_for_our_credentials() {
     registry.fault(Fault::Redirect(thief.url().into()));
     let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
     let image = format!("{}/team/app:v1", registry.host());
-    for fault in [
-        Fault::None,
-        Fault::Unauthorized(format!(r#"Bearer realm="{}/token",service="x""#, thief.url())),
-    ] {
+    for fault in
+        [Fault::None, Fault::Unauthorized(format!(r#"Bearer realm="{}/token",service="x""#, thief.url()))]
+    {
         thief.fault(fault);
-        assert_eq!(
-            resolve(&resolver, &[&image]).await,
-            Answer::Unauthorized { mirror: 0 }
-        );
+        assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unauthorized { mirror: 0 });
     }
-    assert!(
-        thief
-            .requests()
-            .iter()
-            .all(|request| request.header("authorization").is_empty())
-    );
+    assert!(thief.requests().iter().all(|request| request.header("authorization").is_empty()));
     assert_eq!(thief.count("GET", "/token"), 0);
     registry.heal();
     registry.put("team/app", "v1", &manifest("app"));
-    assert!(matches!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Found { .. }
-    ));
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
     assert!(
-        registry
-            .requests()
-            .iter()
-            .all(|request| request.header("authorization").is_empty()),
+        registry.requests().iter().all(|request| request.header("authorization").is_empty()),
         "nor was it learnt"
     );
 }

@@ -24,10 +24,7 @@ async fn fifty_askers_cause_one_request() {
     let image = format!("{}/team/app:v1", registry.host());
     let asked = (0..50).map(|_| async { resolve(&resolver, &[&image]).await });
     for answer in futures::future::join_all(asked).await {
-        assert!(
-            matches!(&answer, Answer::Found { digest: found, .. } if *found == digest),
-            "{answer:?}"
-        );
+        assert!(matches!(&answer, Answer::Found { digest: found, .. } if *found == digest), "{answer:?}");
     }
     assert_eq!(registry.requests().len(), 1);
 }
@@ -43,10 +40,7 @@ async fn five_hundred_pods_of_twenty_images_cause_twenty_requests() {
     let resolver = resolver(CachePolicy::default(), &[&registry]);
     let pods: Vec<_> = (0..500)
         .map(|pod| {
-            let (resolver, image) = (
-                resolver.clone(),
-                format!("{}/team/app:v{}", registry.host(), pod % 20),
-            );
+            let (resolver, image) = (resolver.clone(), format!("{}/team/app:v{}", registry.host(), pod % 20));
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_micros(pod * 97)).await;
                 resolve(&resolver, &[&image]).await
@@ -66,22 +60,14 @@ async fn an_answer_is_used_unasked_while_it_is_fresh() {
     let resolver = resolver(CachePolicy::default(), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     assert_eq!(remembered(&resolver, &[&image], Instant::now()), None);
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
     let now = Instant::now();
-    let memory = Some(found(0, &digest, AnswerSource::Memory));
-    assert_eq!(remembered(&resolver, &[&image], now), memory);
-    assert_eq!(
-        remembered(&resolver, &[&image], now + Duration::from_secs(58)),
-        memory
-    );
-    assert_eq!(
-        remembered(&resolver, &[&image], now + Duration::from_secs(60)),
-        None
-    );
-    assert_eq!(resolve(&resolver, &[&image]).await, memory.unwrap());
+    let memory = found(0, &digest, AnswerSource::Memory);
+    for (age, expected) in [(0, Some(&memory)), (58, Some(&memory)), (60, None)] {
+        let remembered = remembered(&resolver, &[&image], now + Duration::from_secs(age));
+        assert_eq!(remembered.as_ref(), expected, "{age} s");
+    }
+    assert_eq!(resolve(&resolver, &[&image]).await, memory);
     assert_eq!(registry.requests().len(), 1);
 }
 
@@ -89,28 +75,15 @@ async fn an_answer_is_used_unasked_while_it_is_fresh() {
 async fn always_asks_unless_the_answer_is_under_five_seconds_old() {
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
-    let policy = CachePolicy {
-        always_fresh_for: Duration::ZERO,
-        ..CachePolicy::default()
-    };
-    let (default, eager) = (
-        resolver(CachePolicy::default(), &[&registry]),
-        resolver(policy, &[&registry]),
-    );
+    let policy = CachePolicy { always_fresh_for: Duration::ZERO, ..CachePolicy::default() };
+    let (default, eager) = (resolver(CachePolicy::default(), &[&registry]), resolver(policy, &[&registry]));
     let image = references(&[&format!("{}/team/app:v1", registry.host())]);
-    let question = Question {
-        mirrors: &[&image[0]],
-        always: true,
-    };
+    let question = Question { mirrors: &[&image[0]], always: true };
     for from in [AnswerSource::Registry, AnswerSource::Memory] {
         let answer = default.resolve(&question, Instant::now() + LONG).await;
         assert_eq!(answer, found(0, &digest, from));
     }
-    assert!(
-        default
-            .remembered(&question, Instant::now() + Duration::from_secs(5))
-            .is_none()
-    );
+    assert!(default.remembered(&question, Instant::now() + Duration::from_secs(5)).is_none());
     for _ in 0..2 {
         let answer = eager.resolve(&question, Instant::now() + LONG).await;
         assert_eq!(answer, found(0, &digest, AnswerSource::Registry));
@@ -132,14 +105,8 @@ async fn a_refusal_is_remembered_for_ten_seconds() {
         assert_eq!(resolve(&resolver, &[&image]).await, expected);
         assert_eq!(registry.requests().len(), 1);
         let now = Instant::now();
-        assert_eq!(
-            remembered(&resolver, &[&image], now + Duration::from_secs(8)),
-            Some(expected)
-        );
-        assert_eq!(
-            remembered(&resolver, &[&image], now + Duration::from_secs(10)),
-            None
-        );
+        assert_eq!(remembered(&resolver, &[&image], now + Duration::from_secs(8)), Some(expected));
+        assert_eq!(remembered(&resolver, &[&image], now + Duration::from_secs(10)), None);
     }
 }
 
@@ -149,35 +116,23 @@ async fn the_existence_of_a_digest_is_remembered_for_an_hour() {
     let digest = registry.put("team/app", "v1", &manifest("app"));
     let resolver = resolver(CachePolicy::default(), &[&registry]);
     let image = format!("{}/team/app@{digest}", registry.host());
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
     let now = Instant::now();
     assert!(remembered(&resolver, &[&image], now + Duration::from_secs(3598)).is_some());
-    assert!(remembered(&resolver, &[&image], now + Duration::from_secs(3600)).is_none());
+    assert!(remembered(&resolver, &[&image], now + Duration::from_hours(1)).is_none());
 }
 
 #[tokio::test]
 async fn an_old_answer_is_asked_again_and_used_only_if_nobody_answers() {
     let registry = FakeRegistry::start().await;
     let old = registry.put("team/app", "v1", &manifest("old"));
-    let policy = CachePolicy {
-        fresh_for: Duration::ZERO,
-        leave_alone_for: Duration::ZERO,
-        ..CachePolicy::default()
-    };
+    let policy =
+        CachePolicy { fresh_for: Duration::ZERO, leave_alone_for: Duration::ZERO, ..CachePolicy::default() };
     let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &old, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
     let new = registry.put("team/app", "v1", &manifest("new"));
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        found(0, &new, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
     for fault in [Fault::Close, Fault::Status(500), Fault::Status(401), Fault::Html] {
         registry.fault(fault.clone());
         let answer = resolve(&resolver, &[&image]).await;
@@ -200,10 +155,7 @@ async fn an_old_answer_is_never_used_for_a_mirror_that_just_said_404() {
     };
     let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
-    assert!(matches!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Found { .. }
-    ));
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
     registry.clear();
     assert_eq!(resolve(&resolver, &[&image]).await, Answer::Missing);
     registry.fault(Fault::Close);
@@ -220,15 +172,9 @@ async fn an_answer_older_than_all_limits_is_not_used() {
     registry.put("team/app", "v1", &manifest("app"));
     let resolver = resolver(super::forgetful(), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
-    assert!(matches!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Found { .. }
-    ));
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
     registry.fault(Fault::Close);
-    assert_eq!(
-        resolve(&resolver, &[&image]).await,
-        Answer::Unavailable { mirror: 0 }
-    );
+    assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unavailable { mirror: 0 });
 }
 
 #[tokio::test]
@@ -236,37 +182,18 @@ async fn a_registry_that_stalls_does_not_delay_the_answer_and_its_own_is_kept_wh
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
     registry.fault(Fault::Stall);
-    let policy = CachePolicy {
-        leave_alone_for: Duration::from_secs(3600),
-        ..CachePolicy::default()
-    };
+    let policy = CachePolicy { leave_alone_for: Duration::from_hours(1), ..CachePolicy::default() };
     let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     let answer = resolve_within(&resolver, &[&image], Duration::from_millis(200)).await;
     assert_eq!(answer, Answer::Unavailable { mirror: 0 });
-    assert!(
-        resolver.status(Instant::now()).registries[0]
-            .left_alone_for
-            .is_some()
-    );
+    assert!(resolver.status(Instant::now()).registries[0].left_alone_for.is_some());
 
     registry.heal();
     let memory = Some(found(0, &digest, AnswerSource::Memory));
-    eventually(LONG, async || {
-        remembered(&resolver, &[&image], Instant::now()) == memory
-    })
-    .await;
-    assert_eq!(
-        registry.requests().len(),
-        1,
-        "the asker gave up, the fetch did not"
-    );
-    eventually(LONG, async || {
-        resolver.status(Instant::now()).registries[0]
-            .left_alone_for
-            .is_none()
-    })
-    .await;
+    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()) == memory).await;
+    assert_eq!(registry.requests().len(), 1, "the asker gave up, the fetch did not");
+    eventually(LONG, async || resolver.status(Instant::now()).registries[0].left_alone_for.is_none()).await;
 }
 
 #[tokio::test]
@@ -275,10 +202,8 @@ async fn sibling_images_have_each_their_own_answer() {
     let digest = registry.put("team/quick", "v1", &manifest("quick"));
     registry.fault_at("team/slow", Fault::Stall);
     let resolver = resolver(CachePolicy::default(), &[&registry]);
-    let (quick, slow) = (
-        format!("{}/team/quick:v1", registry.host()),
-        format!("{}/team/slow:v1", registry.host()),
-    );
+    let (quick, slow) =
+        (format!("{}/team/quick:v1", registry.host()), format!("{}/team/slow:v1", registry.host()));
     let time = Duration::from_millis(300);
     let asked = [&slow, &quick].map(|image| async { resolve_within(&resolver, &[image], time).await });
     let [slow, quick] = <[Answer; 2]>::try_from(futures::future::join_all(asked).await).unwrap();
@@ -296,10 +221,7 @@ async fn a_digest_that_is_not_there_is_looked_for_under_the_tag_beside_it() {
     let resolver = resolver(super::forgetful(), &[&registry]);
     let host = registry.host();
     for (image, expected) in [
-        (
-            format!("{host}/team/cache:v1@{digest}"),
-            found(0, &digest, AnswerSource::Registry),
-        ),
+        (format!("{host}/team/cache:v1@{digest}"), found(0, &digest, AnswerSource::Registry)),
         (format!("{host}/team/cache@{digest}"), Answer::Missing),
         (format!("{host}/team/moved:v1@{digest}"), Answer::Missing),
         (format!("{host}/team/none:v1@{digest}"), Answer::Missing),
@@ -314,11 +236,7 @@ async fn a_digest_that_is_not_there_is_looked_for_under_the_tag_beside_it() {
 #[tokio::test]
 async fn memory_is_bounded_and_says_what_it_holds() {
     let registry = FakeRegistry::start().await;
-    let policy = CachePolicy {
-        entries: 3,
-        negative_entries: 2,
-        ..CachePolicy::default()
-    };
+    let policy = CachePolicy { entries: 3, negative_entries: 2, ..CachePolicy::default() };
     let resolver = resolver(policy, &[&registry]);
     for number in 0..6 {
         registry.put("team/app", &format!("v{number}"), &manifest("app"));
@@ -328,15 +246,8 @@ async fn memory_is_bounded_and_says_what_it_holds() {
     }
     let status = resolver.status(Instant::now());
     assert_eq!((status.entries, status.negative_entries), (3, 2));
-    assert_eq!(
-        (status.counts.asked, status.counts.found, status.counts.missing),
-        (12, 6, 6)
-    );
-    let hosts: BTreeSet<_> = status
-        .registries
-        .into_iter()
-        .map(|registry| registry.host)
-        .collect();
+    assert_eq!((status.counts.asked, status.counts.found, status.counts.missing), (12, 6, 6));
+    let hosts: BTreeSet<_> = status.registries.into_iter().map(|registry| registry.host).collect();
     assert_eq!(hosts, BTreeSet::from([registry.host()]));
 }
 
@@ -347,10 +258,7 @@ async fn what_is_fresh_is_remembered_within_microseconds() {
     registry.put("team/app", "v1", &manifest("app"));
     let resolver: Resolver = resolver(CachePolicy::default(), &[&registry]);
     let image = references(&[&format!("{}/team/app:v1", registry.host())]);
-    let question = Question {
-        mirrors: &[&image[0]],
-        always: false,
-    };
+    let question = Question { mirrors: &[&image[0]], always: false };
     resolver.resolve(&question, Instant::now() + LONG).await;
     let (now, rounds) = (Instant::now(), 20_000);
     for _ in 0..rounds {

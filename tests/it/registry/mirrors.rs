@@ -8,14 +8,7 @@ use super::{dead_host, found, plain, remembered, resolve, resolve_within, resolv
 use crate::support::fake_registry::{FakeRegistry, Fault, manifest};
 
 /// Two registries, a resolver for both, and the image in each.
-async fn two(
-    policy: CachePolicy,
-) -> (
-    FakeRegistry,
-    FakeRegistry,
-    portolan::registry::Resolver,
-    [String; 2],
-) {
+async fn two(policy: CachePolicy) -> (FakeRegistry, FakeRegistry, portolan::registry::Resolver, [String; 2]) {
     let (first, second) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let resolver = resolver(policy, &[&first, &second]);
     let images = [&first, &second].map(|registry| format!("{}/team/app:v1", registry.host()));
@@ -26,18 +19,12 @@ async fn two(
 async fn the_first_mirror_that_has_the_image_is_used() {
     let (first, second, resolver, [a, b]) = two(CachePolicy::default()).await;
     let digest = second.put("team/app", "v1", &manifest("app"));
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Registry));
     assert_eq!(first.requests().len(), 1);
     let digest = first.put("team/both", "v1", &manifest("first"));
     second.put("team/both", "v1", &manifest("second"));
     let [a, b] = [a, b].map(|image| image.replace("app", "both"));
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(0, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(0, &digest, AnswerSource::Registry));
     assert_eq!(second.requests().len(), 1, "not asked about what the first has");
 }
 
@@ -51,10 +38,7 @@ async fn a_fresh_answer_of_any_mirror_comes_before_asking_any() {
         remembered(&resolver, &[&a, &b], Instant::now()),
         Some(found(1, &digest, AnswerSource::Memory))
     );
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Memory)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Memory));
     assert_eq!(first.requests().len(), 0);
 }
 
@@ -68,10 +52,7 @@ async fn a_mirror_with_another_behind_it_gets_half_of_the_time_left() {
     // The first is left alone now, so the next image does not wait for it.
     let digest = second.put("team/other", "v1", &manifest("other"));
     let [a, b] = [a, b].map(|image| image.replace("app", "other"));
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Registry));
     assert_eq!(first.requests().len(), 1);
 }
 
@@ -81,14 +62,9 @@ async fn a_dead_mirror_is_passed_over() {
     let digest = second.put("team/app", "v1", &manifest("app"));
     let resolver = resolver(CachePolicy::default(), &[&second]);
     let dead = dead_host().await;
-    resolver
-        .configure(vec![plain(&dead), plain(&second.host())], None)
-        .unwrap();
+    resolver.configure(vec![plain(&dead), plain(&second.host())], None).unwrap();
     let [a, b] = [dead, second.host()].map(|host| format!("{host}/team/app:v1"));
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Registry));
 }
 
 #[tokio::test]
@@ -108,33 +84,20 @@ async fn what_mirrors_say_together_names_the_first_that_did_not_say_404() {
         second.fault(Fault::Status(faults[1]));
         assert_eq!(resolve(&resolver, &[&a, &b]).await, expected, "{faults:?}");
         // All of it is remembered: nobody is asked twice.
-        assert_eq!(
-            remembered(&resolver, &[&a, &b], Instant::now()),
-            Some(expected),
-            "{faults:?}"
-        );
+        assert_eq!(remembered(&resolver, &[&a, &b], Instant::now()), Some(expected), "{faults:?}");
         assert_eq!((first.requests().len(), second.requests().len()), (1, 1));
     }
 }
 
 #[tokio::test]
 async fn a_stale_answer_of_the_second_serves_where_the_first_never_had_one() {
-    let policy = CachePolicy {
-        fresh_for: Duration::ZERO,
-        ..CachePolicy::default()
-    };
+    let policy = CachePolicy { fresh_for: Duration::ZERO, ..CachePolicy::default() };
     let (first, second, resolver, [a, b]) = two(policy).await;
     let digest = second.put("team/app", "v1", &manifest("app"));
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Registry)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Registry));
     first.fault(Fault::Close);
     second.fault(Fault::Close);
-    assert_eq!(
-        resolve(&resolver, &[&a, &b]).await,
-        found(1, &digest, AnswerSource::Stale)
-    );
+    assert_eq!(resolve(&resolver, &[&a, &b]).await, found(1, &digest, AnswerSource::Stale));
 }
 
 #[tokio::test]

@@ -25,15 +25,10 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "test authority");
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: Issuer::new(params, key),
-            pem,
-        }
+        Self { issuer: Issuer::new(params, key), pem }
     }
 
     pub(crate) fn pem(&self) -> &str {
@@ -47,10 +42,7 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "test");
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Pair {
-            chain,
-            key: key.serialize_pem(),
-        }
+        Pair { chain, key: key.serialize_pem() }
     }
 
     /// The configuration of a TLS server for these names; `clients` signs the certificates that it asks clients for.
@@ -64,9 +56,7 @@ impl Authority {
             None => builder.with_no_client_auth(),
             Some(clients) => {
                 let mut roots = RootCertStore::empty();
-                roots
-                    .add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap())
-                    .unwrap();
+                roots.add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap()).unwrap();
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 builder.with_client_cert_verifier(verifier.build().unwrap())
             }

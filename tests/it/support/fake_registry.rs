@@ -202,11 +202,7 @@ impl Builder {
         });
         let acceptor = self.tls.map(TlsAcceptor::from);
         let listener = tokio::spawn(accept(listener, acceptor, Arc::clone(&state)));
-        FakeRegistry {
-            state,
-            address,
-            listener,
-        }
+        FakeRegistry { state, address, listener }
     }
 }
 
@@ -245,12 +241,7 @@ impl FakeRegistry {
     /// Stores a manifest under this tag or digest only: a pull-through cache knows no digest before its tag was asked.
     pub(crate) fn put_at(&self, repository: &str, target: &str, manifest: &str) {
         let manifest = Bytes::from(manifest.to_owned());
-        self.state
-            .contents
-            .lock()
-            .unwrap()
-            .manifests
-            .insert((repository.into(), target.into()), manifest);
+        self.state.contents.lock().unwrap().manifests.insert((repository.into(), target.into()), manifest);
     }
 
     /// Forgets all manifests.
@@ -265,9 +256,7 @@ impl FakeRegistry {
 
     /// From now on this goes wrong for every request whose method and path (`HEAD /v2/…`) have this text in them.
     pub(crate) fn fault_at(&self, part: &str, fault: Fault) {
-        self.state
-            .faults
-            .send_modify(|faults| faults.push((part.into(), fault)));
+        self.state.faults.send_modify(|faults| faults.push((part.into(), fault)));
     }
 
     /// Nothing goes wrong any more; what stalled is answered.
@@ -288,10 +277,7 @@ impl FakeRegistry {
     /// How many requests had this method and a path with this text in it.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         let requests = self.state.requests.lock().unwrap();
-        requests
-            .iter()
-            .filter(|request| request.method == method && request.path.contains(part))
-            .count()
+        requests.iter().filter(|request| request.method == method && request.path.contains(part)).count()
     }
 }
 
@@ -344,17 +330,12 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc
 async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, state: Arc<State>) {
     let service = service_fn(|request| answer(Arc::clone(&state), request));
     // Clients hang up as they like, and some tests make us do so.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {
     let (head, body) = request.into_parts();
-    let path = head
-        .uri
-        .path_and_query()
-        .map_or_else(String::new, ToString::to_string);
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
     let recorded = Recorded {
         method: head.method.to_string(),
@@ -370,7 +351,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Fault::Close => return Err(HangUp),
         Fault::Delay(time) => tokio::time::sleep(*time).await,
         Fault::Endless => {
-            let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 64 * 1024])));
+            let spaces = Bytes::from(vec![b' '; 64 * 1024]);
+            let chunk = move || Ok(Frame::data(spaces.clone()));
             let body = StreamBody::new(futures::stream::repeat_with(chunk).then(|frame| async {
                 // Lets the client's side of this thread run.
                 tokio::task::yield_now().await;
@@ -379,17 +361,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             return Ok(Response::new(BodyExt::boxed(body)));
         }
         Fault::Html => {
-            return Ok(reply(
-                200,
-                "text/html; charset=utf-8",
-                "<html>Please log in</html>".into(),
-            ));
+            return Ok(reply(200, "text/html; charset=utf-8", "<html>Please log in</html>".into()));
         }
         Fault::Redirect(url) => {
             let mut response = reply(307, "text/plain", Bytes::new());
-            response
-                .headers_mut()
-                .insert(header::LOCATION, format!("{url}{path}").parse().unwrap());
+            response.headers_mut().insert(header::LOCATION, format!("{url}{path}").parse().unwrap());
             return Ok(response);
         }
         Fault::Status(status) => return Ok(reply(*status, "text/plain", "as the test wanted it".into())),
@@ -414,18 +390,13 @@ impl State {
     }
 
     fn of(faults: &[(String, Fault)], request: &str) -> Fault {
-        let fault = faults
-            .iter()
-            .rev()
-            .find(|(part, _)| request.contains(part.as_str()));
+        let fault = faults.iter().rev().find(|(part, _)| request.contains(part.as_str()));
         fault.map_or(Fault::None, |(_, fault)| fault.clone())
     }
 
     fn manifest(&self, request: &Recorded, fault: &Fault) -> Response<Body> {
-        let Some((repository, target)) = request
-            .path
-            .strip_prefix("/v2/")
-            .and_then(|rest| rest.split_once("/manifests/"))
+        let Some((repository, target)) =
+            request.path.strip_prefix("/v2/").and_then(|rest| rest.split_once("/manifests/"))
         else {
             return reply(404, "text/plain", Bytes::new());
         };
@@ -434,11 +405,7 @@ impl State {
         }
         let key = (repository.to_owned(), target.to_owned());
         let Some(manifest) = self.contents.lock().unwrap().manifests.get(&key).cloned() else {
-            return reply(
-                404,
-                "application/json",
-                r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#.into(),
-            );
+            return reply(404, "application/json", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#.into());
         };
         let named = match fault {
             Fault::DigestHeader(named) => Some(named.clone()),
@@ -447,9 +414,7 @@ impl State {
         };
         let mut response = reply(200, IMAGE, manifest);
         if let Some(named) = named {
-            response
-                .headers_mut()
-                .insert("docker-content-digest", named.parse().unwrap());
+            response.headers_mut().insert("docker-content-digest", named.parse().unwrap());
         }
         response
     }
@@ -468,16 +433,9 @@ impl State {
         let good = if self.login.realm.is_some() {
             !token.is_empty()
         } else {
-            self.tokens
-                .lock()
-                .unwrap()
-                .contains(&(token.to_owned(), scope.clone()))
+            self.tokens.lock().unwrap().contains(&(token.to_owned(), scope.clone()))
         };
-        let realm = self
-            .login
-            .realm
-            .clone()
-            .unwrap_or_else(|| format!("{}/token", self.url));
+        let realm = self.login.realm.clone().unwrap_or_else(|| format!("{}/token", self.url));
         let service = self.login.service.as_deref().unwrap_or("fake");
         (!good).then(|| format!(r#"Bearer realm="{realm}",service="{service}",scope="{scope}""#))
     }
@@ -486,16 +444,10 @@ impl State {
         let form = if request.method == "POST" {
             request.body.clone()
         } else {
-            request
-                .path
-                .split_once('?')
-                .map_or_else(String::new, |(_, query)| query.to_owned())
+            request.path.split_once('?').map_or_else(String::new, |(_, query)| query.to_owned())
         };
-        let parameters: HashMap<_, _> = form
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(k, v)| (k, decode(v)))
-            .collect();
+        let parameters: HashMap<_, _> =
+            form.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k, decode(v))).collect();
         let parameter = |name: &str| parameters.get(name).cloned().unwrap_or_default();
         let granted = if request.method == "POST" {
             parameter("grant_type") == "refresh_token"
@@ -504,29 +456,14 @@ impl State {
             self.login.anonymous || self.is_password(request.header("authorization"))
         };
         if !granted {
-            return reply(
-                if request.method == "POST" { 400 } else { 401 },
-                "application/json",
-                "{}".into(),
-            );
+            return reply(if request.method == "POST" { 400 } else { 401 }, "application/json", "{}".into());
         }
         let mut tokens = self.tokens.lock().unwrap();
         let token = format!("token-canary-{}", self.requests.lock().unwrap().len());
         tokens.insert((token.clone(), parameter("scope")));
-        let name = if request.method == "POST" {
-            "access_token"
-        } else {
-            "token"
-        };
-        let life = self
-            .login
-            .expires_in
-            .map_or_else(String::new, |life| format!(r#","expires_in":{life}"#));
-        reply(
-            200,
-            "application/json",
-            format!(r#"{{"{name}":"{token}"{life}}}"#).into(),
-        )
+        let name = if request.method == "POST" { "access_token" } else { "token" };
+        let life = self.login.expires_in.map_or_else(String::new, |life| format!(r#","expires_in":{life}"#));
+        reply(200, "application/json", format!(r#"{{"{name}":"{token}"{life}}}"#).into())
     }
 
     fn is_password(&self, authorization: &str) -> bool {
@@ -539,18 +476,14 @@ impl State {
 
 fn challenged(challenge: &str) -> Response<Body> {
     let mut response = reply(401, "application/json", "{}".into());
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
     response
 }
 
 fn reply(status: u16, content_type: &str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Full::new(body).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
     response
 }
 

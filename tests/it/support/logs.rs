@@ -27,10 +27,7 @@ impl Logs {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        Self {
-            text,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
+        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -39,10 +36,7 @@ impl Logs {
 
     /// How many lines have this level (`WARN`) and this text.
     pub(crate) fn count(&self, level: &str, text: &str) -> usize {
-        self.text()
-            .lines()
-            .filter(|line| line.contains(&format!(" {level} ")) && line.contains(text))
-            .count()
+        self.text().lines().filter(|line| line.contains(&format!(" {level} ")) && line.contains(text)).count()
     }
 }
 
