@@ -191,9 +191,15 @@ async fn a_registry_that_stalls_does_not_delay_the_answer_and_its_own_is_kept_wh
 
     registry.heal();
     let memory = Some(found(0, &digest, AnswerSource::Memory));
-    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()) == memory).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&image], Instant::now()) == memory
+    })
+    .await;
     assert_eq!(registry.requests().len(), 1, "the asker gave up, the fetch did not");
-    eventually(LONG, async || resolver.status(Instant::now()).registries[0].left_alone_for.is_none()).await;
+    eventually("the resolver comes to it", async || {
+        resolver.status(Instant::now()).registries[0].left_alone_for.is_none()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -78,7 +78,10 @@ async fn after_the_pause_one_asker_probes_and_the_others_go_on_as_before() {
     assert_eq!(resolve(&resolver, &[&images[0]]).await, UNAVAILABLE);
     assert_eq!(resolve(&resolver, &[&images[1]]).await, UNAVAILABLE);
     assert_eq!(registry.requests().len(), 1);
-    eventually(LONG, async || remembered(&resolver, &[&images[0]], Instant::now()).is_none()).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&images[0]], Instant::now()).is_none()
+    })
+    .await;
     // The probe takes a while, so that all askers are there before it is over.
     registry.fault(Fault::Stall);
     let asked = images
@@ -90,7 +93,10 @@ async fn after_the_pause_one_asker_probes_and_the_others_go_on_as_before() {
     assert_eq!(registry.requests().len(), 2, "one probe");
     // The probe's own late answer ends the pause.
     registry.heal();
-    eventually(LONG, async || remembered(&resolver, &[&images[5]], Instant::now()).is_none()).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&images[5]], Instant::now()).is_none()
+    })
+    .await;
     assert_eq!(resolve(&resolver, &[&images[5]]).await, Answer::Missing);
 }
 
@@ -103,12 +109,15 @@ async fn a_probe_is_a_request_of_its_own_though_an_old_one_still_hangs() {
     let image = format!("{}/team/app:v1", registry.host());
     assert_eq!(resolve_within(&resolver, &[&image], Duration::from_millis(150)).await, UNAVAILABLE);
     assert_eq!(registry.requests().len(), 1);
-    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()).is_none()).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&image], Instant::now()).is_none()
+    })
+    .await;
     let probe = resolve_within(&resolver, &[&image], Duration::from_millis(150)).await;
     assert_eq!((probe, registry.requests().len()), (UNAVAILABLE, 2));
     registry.heal();
     let now_found = found(0, &digest, AnswerSource::Registry);
-    eventually(LONG, async || resolve(&resolver, &[&image]).await == now_found).await;
+    eventually("the resolver comes to it", async || resolve(&resolver, &[&image]).await == now_found).await;
 }
 
 #[tokio::test]
@@ -118,10 +127,10 @@ async fn a_registry_that_was_away_is_asked_again_when_it_is_back() {
     let resolver = resolver(pausing(Duration::from_millis(100)), &[&registry]);
     let image = format!("{address}/team/app:v1");
     drop(registry);
-    eventually(LONG, async || resolve(&resolver, &[&image]).await == UNAVAILABLE).await;
+    eventually("the resolver comes to it", async || resolve(&resolver, &[&image]).await == UNAVAILABLE).await;
     let registry = FakeRegistry::builder().at(address).start().await;
     let back = found(0, &registry.put("team/app", "v1", &manifest("app")), AnswerSource::Registry);
-    eventually(LONG, async || resolve(&resolver, &[&image]).await == back).await;
+    eventually("the resolver comes to it", async || resolve(&resolver, &[&image]).await == back).await;
 }
 
 #[tokio::test]
@@ -146,13 +155,16 @@ async fn one_warning_when_it_is_left_alone_and_one_word_when_it_is_back() {
     let image = format!("{}/team/app:v1", registry.host());
     registry.fault(Fault::Status(503));
     // Several pauses and probes are one outage.
-    eventually(LONG, async || {
+    eventually("the resolver comes to it", async || {
         resolve(&resolver, &[&image]).await;
         registry.requests().len() >= 4
     })
     .await;
     registry.heal();
-    eventually(LONG, async || matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. })).await;
+    eventually("the resolver comes to it", async || {
+        matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. })
+    })
+    .await;
     assert_eq!(logs.count("WARN", "registry is left alone"), 1, "{}", logs.text());
     assert_eq!(logs.count("INFO", "registry is back"), 1, "{}", logs.text());
     assert_eq!((logs.count("WARN", "portolan"), logs.count("ERROR", "portolan")), (1, 0), "{}", logs.text());

@@ -10,8 +10,6 @@ use crate::support::{
     fake_registry::{FakeRegistry, Fault, manifest},
 };
 
-const LONG: Duration = Duration::from_secs(20);
-
 fn quick() -> CachePolicy {
     CachePolicy {
         fresh_for: Duration::from_millis(400),
@@ -37,7 +35,10 @@ async fn what_is_in_use_is_asked_again_before_it_ages() {
     let task = refreshing(&resolver);
     // Nobody asks in an admission, and yet memory has the new digest.
     let memory = found(0, &new, AnswerSource::Memory);
-    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()) == Some(memory.clone())).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&image], Instant::now()) == Some(memory.clone())
+    })
+    .await;
     let counts = resolver.status(Instant::now()).counts;
     assert!(counts.refreshed >= 1 && counts.asked == 1 + counts.refreshed, "{counts:?}");
     task.abort();
@@ -56,7 +57,7 @@ async fn what_nobody_uses_any_more_is_not_asked_again() {
     let task = refreshing(&resolver);
     let refreshed = async |times: usize| {
         let enough = registry.count("HEAD", "manifests/used") + times;
-        eventually(LONG, async || {
+        eventually("the resolver comes to it", async || {
             resolve(&resolver, &[&used]).await;
             registry.count("HEAD", "manifests/used") >= enough
         })
@@ -80,8 +81,10 @@ async fn what_has_gone_meanwhile_is_no_longer_remembered() {
     resolve(&resolver, &[&image]).await;
     registry.clear();
     let task = refreshing(&resolver);
-    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()) == Some(Answer::Missing))
-        .await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&image], Instant::now()) == Some(Answer::Missing)
+    })
+    .await;
     task.abort();
 }
 
@@ -97,7 +100,7 @@ async fn few_requests_are_under_way_at_once() {
     registry.fault(Fault::Stall);
     let before = registry.requests().len();
     let task = refreshing(&resolver);
-    eventually(LONG, async || registry.requests().len() == before + 8).await;
+    eventually("the resolver comes to it", async || registry.requests().len() == before + 8).await;
     // The stalled ones hold all the places: the count of those begun stays where it is.
     for _ in 0..50 {
         tokio::task::yield_now().await;
@@ -116,9 +119,15 @@ async fn a_registry_comes_back_without_an_admission_having_waited_for_it() {
     resolve(&resolver, &[&image]).await;
     registry.fault(Fault::Status(503));
     let task = refreshing(&resolver);
-    eventually(LONG, async || resolver.status(Instant::now()).registries[0].left_alone_for.is_some()).await;
+    eventually("the resolver comes to it", async || {
+        resolver.status(Instant::now()).registries[0].left_alone_for.is_some()
+    })
+    .await;
     registry.heal();
     let memory = Some(found(0, &digest, AnswerSource::Memory));
-    eventually(LONG, async || remembered(&resolver, &[&image], Instant::now()) == memory).await;
+    eventually("the resolver comes to it", async || {
+        remembered(&resolver, &[&image], Instant::now()) == memory
+    })
+    .await;
     task.abort();
 }
