@@ -152,6 +152,6 @@ const MAX_WARNING: usize = 256;
 /// How much of a reference a sentence shows.
 const MAX_REFERENCE: usize = 120;
 /// How much of a reference an audit annotation shows: more than any valid one has.
-const MAX_AUDITED: usize = 1024;
+pub(super) const MAX_AUDITED: usize = 1024;
 /// The most bytes of the audit annotation's value.
 const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;

@@ -217,23 +217,22 @@ fn print(rows: &[Row<'_>], output: OutputFormat, printer: &mut Printer) -> anyho
         }
         printer.line(row.written)?;
         printer.line(&format!("  {} ({})", row.outcome, row.reason))?;
-        let from = row.resolved_from.map(|from| format!("known from: {from}"));
         for (name, value) in [
             ("result", row.result),
             ("reference", row.reference),
             ("rule", row.rule),
             ("mirror", row.mirror),
             ("digest", row.digest),
-            ("", from.as_deref()),
+            ("known from", row.resolved_from),
         ] {
             if let Some(value) = value {
-                printer.line(format!("  {name:<10} {value}").trim_end())?;
+                printer.line(&format!("  {name:<10}  {value}"))?;
             }
         }
         for considered in &row.considered {
             let scope = considered.namespaces.as_ref().map(|patterns| format!(" in {}", patterns.join(", ")));
             printer.line(&format!(
-                "  considered {}{} (line {}): {}",
+                "  considered  {}{} (line {}): {}",
                 considered.rule,
                 scope.unwrap_or_default(),
                 considered.line,
