@@ -91,16 +91,13 @@ impl Digest {
         };
         let hex = self.hex().as_bytes();
         hex.len() == hash.len() * 2
-            && hash
-                .iter()
-                .zip(hex.chunks_exact(2))
-                .all(|(byte, pair)| match pair {
-                    [high, low] => {
-                        char::from(*high).to_digit(16) == Some(u32::from(byte >> 4))
-                            && char::from(*low).to_digit(16) == Some(u32::from(byte & 15))
-                    }
-                    _ => false,
-                })
+            && hash.iter().zip(hex.chunks_exact(2)).all(|(byte, pair)| match pair {
+                [high, low] => {
+                    char::from(*high).to_digit(16) == Some(u32::from(byte >> 4))
+                        && char::from(*low).to_digit(16) == Some(u32::from(byte & 15))
+                }
+                _ => false,
+            })
     }
 
     /// Checks a text without keeping it.
@@ -111,10 +108,7 @@ impl Digest {
         if hex.len() == expected && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(())
         } else {
-            Err(ParseDigestError::BadHex {
-                algorithm: algorithm.name(),
-                expected,
-            })
+            Err(ParseDigestError::BadHex { algorithm: algorithm.name(), expected })
         }
     }
 }
@@ -145,9 +139,7 @@ impl Algorithm {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Sha256, Self::Sha384, Self::Sha512]
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
+        [Self::Sha256, Self::Sha384, Self::Sha512].into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     fn hex_digits(self) -> usize {
@@ -171,30 +163,15 @@ mod tests {
             (format!("sha512:{}", "9".repeat(128)), None),
             (String::new(), Some(ParseDigestError::NoAlgorithm)),
             ("sha256".into(), Some(ParseDigestError::NoAlgorithm)),
-            (
-                "md5:d41d8cd98f00b204e9800998ecf8427e".into(),
-                Some(ParseDigestError::UnknownAlgorithm),
-            ),
-            (
-                "sha256:".into(),
-                Some(ParseDigestError::BadHex {
-                    algorithm: "sha256",
-                    expected: 64,
-                }),
-            ),
+            ("md5:d41d8cd98f00b204e9800998ecf8427e".into(), Some(ParseDigestError::UnknownAlgorithm)),
+            ("sha256:".into(), Some(ParseDigestError::BadHex { algorithm: "sha256", expected: 64 })),
             (
                 format!("sha256:{}", "F".repeat(64)),
-                Some(ParseDigestError::BadHex {
-                    algorithm: "sha256",
-                    expected: 64,
-                }),
+                Some(ParseDigestError::BadHex { algorithm: "sha256", expected: 64 }),
             ),
             (
                 format!("sha512:{}", "0".repeat(64)),
-                Some(ParseDigestError::BadHex {
-                    algorithm: "sha512",
-                    expected: 128,
-                }),
+                Some(ParseDigestError::BadHex { algorithm: "sha512", expected: 128 }),
             ),
         ] {
             assert_eq!(text.parse::<Digest>().err(), expected, "{text}");

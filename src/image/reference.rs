@@ -77,11 +77,7 @@ impl Reference {
         let same = parts.registry == Some(parts.registry_written)
             && !parts.official
             && (parts.tag.is_some() || parts.digest.is_some());
-        let tag = parts.tag.or(if parts.digest.is_none() {
-            Some("latest")
-        } else {
-            None
-        });
+        let tag = parts.tag.or_else(|| parts.digest.is_none().then_some("latest"));
         let start = if same { 0 } else { written.len() };
         let registry_end = start + registry.len();
         let name_end = registry_end + 1 + if parts.official { 8 } else { 0 } + parts.repository.len();
@@ -104,13 +100,7 @@ impl Reference {
                 buffer.push_str(digest);
             }
         }
-        Ok(Self {
-            buffer: buffer.into(),
-            start,
-            registry_end,
-            name_end,
-            tag_end,
-        })
+        Ok(Self { buffer: buffer.into(), start, registry_end, name_end, tag_end })
     }
 
     /// Takes a text that is to be a reference in normalised form already, such as one that we put together.
@@ -124,11 +114,7 @@ impl Reference {
 
     /// The text as it was written.
     pub fn written(&self) -> &str {
-        let end = if self.start == 0 {
-            self.buffer.len()
-        } else {
-            self.start
-        };
+        let end = if self.start == 0 { self.buffer.len() } else { self.start };
         self.part(0, end)
     }
 
@@ -168,9 +154,7 @@ impl Reference {
     }
 
     fn part(&self, from: usize, to: usize) -> &str {
-        self.buffer
-            .get(from..to)
-            .expect("the positions were taken from this text")
+        self.buffer.get(from..to).expect("the positions were taken from this text")
     }
 }
 
@@ -217,21 +201,10 @@ pub fn is_registry(text: &str) -> bool {
         let Some((address, rest)) = rest.split_once(']') else {
             return false;
         };
-        if address.is_empty()
-            || !address
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b':')
-        {
+        if address.is_empty() || !address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':') {
             return false;
         }
-        (
-            None,
-            if rest.is_empty() {
-                None
-            } else {
-                Some(rest.strip_prefix(':').unwrap_or(""))
-            },
-        )
+        (None, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("")) })
     } else {
         match text.split_once(':') {
             Some((host, port)) => (Some(host), Some(port)),
@@ -246,9 +219,7 @@ pub fn is_registry(text: &str) -> bool {
 pub fn is_tag(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && !text.starts_with(['.', '-'])
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 /// What the text of a reference consists of, as slices of it.
@@ -307,14 +278,7 @@ impl<'a> Parts<'a> {
         if repository.len() + if official { 8 } else { 0 } > MAX_NAME {
             return Err(ParseReferenceError::TooLong);
         }
-        Ok(Self {
-            registry,
-            registry_written,
-            official,
-            repository,
-            tag,
-            digest,
-        })
+        Ok(Self { registry, registry_written, official, repository, tag, digest })
     }
 }
 
@@ -322,9 +286,7 @@ impl<'a> Parts<'a> {
 fn names_registry(segment: &str) -> bool {
     segment == "localhost"
         || segment.contains(['.', ':'])
-        || segment
-            .chars()
-            .any(|character| character.to_lowercase().ne(std::iter::once(character)))
+        || segment.chars().any(|character| character.to_lowercase().ne(std::iter::once(character)))
 }
 
 /// A segment of a repository: lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
@@ -352,9 +314,7 @@ fn is_label(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn is_lower_alphanumeric(byte: u8) -> bool {

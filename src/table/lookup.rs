@@ -63,6 +63,20 @@ pub enum Fate {
     Won,
 }
 
+impl Fate {
+    /// The fate in words, as `explain` prints it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InsideMirror => "inside a mirror already",
+            Self::LessSpecific => "less specific",
+            Self::OtherNamespace => "other namespace",
+            Self::OwnRegistry => "wildcards pass by this registry",
+            Self::ScopedOnly => "for some namespaces only",
+            Self::Won => "won",
+        }
+    }
+}
+
 /// Where the rules are, by source and by mirror.
 #[derive(Debug, Default)]
 pub(super) struct Index {

@@ -1,1 +1,19 @@
 //! Integration tests: adapters against fake servers on loopback, the service through its router, and real sockets.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "tests say what is wrong by panicking"
+)]
+
+mod audit;
+mod cluster;
+mod connections;
+mod drain;
+mod layers;
+mod manifests;
+mod registry;
+mod support;
+mod tls;

@@ -1,0 +1,141 @@
+# The only entry point for people and CI. `make help` lists what it can do.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The one target that is released; another by `make binary TARGET=aarch64-unknown-linux-musl`.
+TARGET ?= x86_64-unknown-linux-musl
+OBJCOPY ?= objcopy
+CA_ROOTS ?= /etc/ssl/certs/ca-certificates.crt
+IMAGE ?= registry.example.com/portolan/portolan:0.1.0
+
+# Built tools are kept here, each under a hash of what it was made from.
+CACHE := $(or $(PORTOLAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan)
+BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+
+# What tests, bench and binary need beside Rust and Go, by Debian's names.
+PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
+	libc6-dev musl-tools runc skopeo wrk
+
+# The steps of `make test`, cheap ones first.
+STEPS := check-format check-pure clippy deny test-unit test-it test-doc
+ifneq ($(wildcard tests/cluster/main.rs),)
+STEPS += control-plane binary test-cluster
+endif
+
+.PHONY: help
+help: ## Lists the targets
+	sed -n 's/^\([a-z][a-z-]*\):.* ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | column -t -s "$$(printf '\t')"
+
+.PHONY: build
+build: ## Builds the command for this machine, unoptimised
+	cargo build --locked
+
+.PHONY: fmt
+fmt: ## Formats the sources
+	cargo fmt
+
+.PHONY: lint
+lint: check-format check-pure clippy ## Checks the format, that the pure rooms compile alone, and clippy
+
+.PHONY: check-format
+check-format:
+	cargo fmt --check
+
+.PHONY: check-pure
+check-pure:
+	cargo check --lib --no-default-features --locked
+
+.PHONY: clippy
+clippy:
+	cargo clippy --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: $(CARGO_DENY)/bin/cargo-deny ## Checks licences, sources and banned or doubled crates
+	"$<" --locked check bans licenses sources
+
+# Built in a folder of its own and renamed, so that two runs side by side do not disturb each other.
+$(CARGO_DENY)/bin/cargo-deny:
+	mkdir -p "$(CACHE)/cargo-deny"
+	folder="$$(mktemp -d "$(CACHE)/cargo-deny/building.XXXXXX")"
+	trap 'rm -rf "$$folder"' EXIT
+	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
+	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
+
+.PHONY: test
+test: ## Runs everything: format, lints, deny, unit, integration, documentation and real-cluster tests
+	times=""
+	for step in $(STEPS); do
+		if [ "$$step" = "$(lastword $(STEPS))" ]; then printf '\nSeconds of the steps until here:\n%s' "$$times"; fi
+		printf '\n== %s\n' "$$step"
+		started=$$SECONDS
+		$(MAKE) "$$step"
+		taken=$$((SECONDS - started))
+		if [ "$$step" != "$(lastword $(STEPS))" ]; then echo "== $$step: $$taken s"; fi
+		times+="$$(printf '%6d  %s' "$$taken" "$$step")"$$'\n'
+	done
+
+.PHONY: test-unit
+test-unit:
+	cargo test --lib --locked
+
+.PHONY: test-it
+test-it:
+	cargo test --test it --locked
+
+.PHONY: test-doc
+test-doc:
+	cargo test --doc --locked
+
+.PHONY: control-plane
+control-plane:
+	tests/cluster/control-plane/build
+
+.PHONY: test-cluster
+test-cluster:
+	cargo test --test cluster --locked
+
+.PHONY: docs
+docs: ## Builds the library's documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+.PHONY: binary
+binary: ## Builds the static release binary: out/portolan, its debug information and the CA roots beside it
+	cargo build --release --locked --target $(TARGET) --bin portolan
+	mkdir -p out
+	$(OBJCOPY) --only-keep-debug "$(BUILT)" out/portolan.debug
+	(cd out && $(OBJCOPY) --strip-all --add-gnu-debuglink=portolan.debug "$(abspath $(BUILT))" portolan.new)
+	mv out/portolan.new out/portolan
+	cp "$(CA_ROOTS)" out/ca-certificates.crt
+
+.PHONY: image
+image: binary ## Builds the container image with docker or buildah
+	if docker info >/dev/null 2>&1; then
+		docker build --network none --tag "$(IMAGE)" .
+	elif command -v buildah >/dev/null; then
+		buildah build --network none --tag "$(IMAGE)" .
+	else
+		echo "error: no engine to build an image with: neither a running docker nor buildah was found" >&2
+		exit 2
+	fi
+
+.PHONY: packages
+packages: ## Installs what the tests need on a Debian-like machine, as root
+	missing=""
+	for package in $(PACKAGES); do
+		case "$$(dpkg-query --show --showformat '$${db:Status-Status}' "$$package" 2>/dev/null)" in
+			installed) ;;
+			*) missing+=" $$package" ;;
+		esac
+	done
+	if [ -n "$$missing" ]; then
+		apt-get update
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $$missing
+	fi

@@ -1,0 +1,102 @@
+//! One admission from bytes to bytes: read, decide, patch, answer, record.
+//!
+//! [`Admission::answer`] is what the webhook's routes call. It always answers with the request's uid, never later
+//! than the API server waits, and never with a denial that is Portolan's own fault. [`decide`] is the one function
+//! behind it, `explain` and `check`.
+//!
+//! The warm path (every image known) does no I/O, spawns nothing and never suspends.
+
+mod admit;
+mod decide;
+mod guard;
+mod message;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+pub use decide::{Asking, decide};
+
+use crate::{audit, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
+
+/// What every admission shares.
+#[derive(Debug)]
+pub struct Admission {
+    /// Replaced whole by whoever watches the table, and by nothing else.
+    pub table: ArcSwap<Table>,
+    /// Asks registries and remembers what they said.
+    pub resolver: Resolver,
+    /// Where the audit lines go.
+    pub log: audit::Log,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the command line chose.
+    pub options: Options,
+}
+
+/// What the command line chooses for every admission.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespace in which Portolan runs, which is always left alone; `None` outside a cluster.
+    pub own_namespace: Option<String>,
+    /// `audit`: decide and say, but change nothing, whatever the path.
+    pub mode: Mode,
+    /// The longest that an admission waits for registries.
+    pub resolve_timeout: Duration,
+}
+
+/// The answer to one HTTP request, ready to be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// The HTTP status: 200 with a review, else a text that says why not.
+    pub status: u16,
+    /// An `AdmissionReview` as JSON, or the text.
+    pub body: Vec<u8>,
+}
+
+/// When an admission began and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// When the body had been read.
+    started: Instant,
+    /// When registries are waited for no longer.
+    resolve: Instant,
+    /// When the answer is given in any case.
+    answer: Instant,
+}
+
+impl Admission {
+    /// Answers one body posted to `/mutate` or `/mutate/audit`.
+    ///
+    /// `timeout` is the request's query, the time that the API server waits.
+    pub async fn answer(&self, body: Bytes, mode: Mode, timeout: Option<Duration>) -> Reply {
+        let mode = if self.options.mode == Mode::Audit { Mode::Audit } else { mode };
+        let deadline = Deadline::new(Instant::now(), timeout, self.options.resolve_timeout);
+        guard::guard(self, &body, deadline, admit::admit(self, &body, mode, deadline)).await
+    }
+}
+
+impl Deadline {
+    /// The lesser of `timeout` less a second (the API server rounds up to whole seconds) and `resolve_timeout`.
+    pub fn new(started: Instant, timeout: Option<Duration>, resolve_timeout: Duration) -> Self {
+        let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let resolve = started + timeout.saturating_sub(ROUNDING).min(resolve_timeout);
+        Self { started, resolve, answer: resolve + timeout.min(ROUNDING) / 2 }
+    }
+}
+
+/// What an admission may take if the request does not say: the API server's own default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// By how much the API server may have rounded the timeout up.
+const ROUNDING: Duration = Duration::from_secs(1);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { own_namespace: None, mode: Mode::Enforce, resolve_timeout: Duration::from_secs(2) }
+    }
+}

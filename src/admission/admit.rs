@@ -1,0 +1,198 @@
+//! One review, from its bytes to its answer.
+
+use std::time::Instant;
+
+use super::{Admission, Asking, Deadline, Reply, decide, guard, message};
+use crate::{
+    audit::{Head, Record},
+    metrics::Verdict as Counted,
+    review::{Answer, Envelope, Pod, Request, Review, Verdict},
+    rewrite::{
+        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Scope, Sources, exemption, fields,
+        plan, same_name, standing, whole_pod,
+    },
+    table::Table,
+};
+
+/// Answers one review. Ready at its first poll if every image is known.
+pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: Deadline) -> Reply {
+    let request = match Review::parse(body) {
+        Ok(review) => match review.into_request() {
+            Ok(request) => request,
+            Err(error) => return guard::refuse(&error),
+        },
+        Err(_) => return unreadable(state, body),
+    };
+    let Some(subject) = Subject::of(&request) else { return allow(&request) };
+    let Subject { scope, pod, old } = match subject {
+        Ok(subject) => subject,
+        Err(cause) => return guard::fail_open(state, body, cause),
+    };
+    let table = state.table.load_full();
+    let own_namespace = state.options.own_namespace.as_deref();
+    let old_sources = old.map(Sources::of).unwrap_or_default();
+
+    let fields: Vec<Field<'_>> =
+        fields(pod, scope).filter(|field| is_asked_about(field, scope, old)).collect();
+    let mut scratch = String::new();
+    let plan_of = |field: &Field<'_>| {
+        let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
+        if let Some(decision) = standing(field, old_image, &old_sources) {
+            return Plan::Settled(decision);
+        }
+        if let Some(reason) = exemption(pod, field, &request.namespace, own_namespace) {
+            return Plan::Settled(Decision::kept(reason));
+        }
+        plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
+    };
+    let plans = fields.iter().map(plan_of).collect();
+    let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
+    let decisions = decide(plans, asking).await;
+    let images: Vec<Judged<'_>> =
+        fields.iter().zip(decisions).map(|(field, decision)| Judged { field: *field, decision }).collect();
+
+    let extent = match (scope, old) {
+        (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
+        (Scope::Pod, Some(_)) => Extent::Update(&old_sources),
+        (Scope::Pod, None) if whole_pod(pod, &request.namespace, own_namespace).is_some() => {
+            Extent::ImagesOnly
+        }
+        (Scope::Pod, None) => Extent::Create,
+    };
+    let body = answer(&request, pod, &images, extent, &table, mode);
+    keep_record(state, &request, pod, images, mode, deadline.started);
+    Reply { status: 200, body }
+}
+
+/// What a review is about.
+struct Subject<'a> {
+    scope: Scope,
+    pod: &'a Pod<'a>,
+    old: Option<&'a Pod<'a>>,
+}
+
+impl<'a> Subject<'a> {
+    /// `None`: another kind, operation or subresource, which is none of our business.
+    fn of(request: &'a Request<'a>) -> Option<Result<Self, &'static str>> {
+        let scope = match (&*request.operation, &*request.sub_resource) {
+            ("CREATE" | "UPDATE", "") => Scope::Pod,
+            ("UPDATE", "ephemeralcontainers") => Scope::EphemeralContainers,
+            _ => return None,
+        };
+        if !request.is_pod() {
+            return None;
+        }
+        let Some(pod) = &request.object else { return Some(Err("the review has no object")) };
+        let old = if &*request.operation == "UPDATE" { request.old_object.as_ref() } else { None };
+        if old.is_none() && &*request.operation == "UPDATE" {
+            return Some(Err("the review of an UPDATE has no oldObject"));
+        }
+        Some(Ok(Self { scope, pod, old }))
+    }
+}
+
+/// Through the subresource only what is new is looked at: the others cannot change.
+fn is_asked_about(field: &Field<'_>, scope: Scope, old: Option<&Pod<'_>>) -> bool {
+    match scope {
+        Scope::EphemeralContainers => {
+            old.is_none_or(|old| same_name(old, field.place.list, field.name) != Some(field.image))
+        }
+        Scope::Pod => true,
+    }
+}
+
+/// A review whose objects could not be read as Pods: fine if they are none.
+fn unreadable(state: &Admission, body: &[u8]) -> Reply {
+    match Envelope::parse(body) {
+        Ok(envelope) if envelope.is_pod => {
+            guard::fail_open(state, body, "the Pod in the review could not be read")
+        }
+        Ok(envelope) => Reply { status: 200, body: allowed(&envelope.uid).to_json() },
+        Err(error) => guard::refuse(&error),
+    }
+}
+
+fn allow(request: &Request<'_>) -> Reply {
+    Reply { status: 200, body: allowed(&request.uid).to_json() }
+}
+
+fn allowed(uid: &str) -> Answer<'_> {
+    Answer { uid, verdict: Verdict::Allowed, patch: None, audit_annotation: None, warnings: &[] }
+}
+
+fn answer(
+    request: &Request<'_>,
+    pod: &Pod<'_>,
+    images: &[Judged<'_>],
+    extent: Extent<'_>,
+    table: &Table,
+    mode: Mode,
+) -> Vec<u8> {
+    let warnings = message::warnings(images, mode);
+    let answer = Answer { warnings: &warnings, ..allowed(&request.uid) };
+    if mode == Mode::Audit {
+        return answer.to_json();
+    }
+    let annotation = message::audit_annotation(images);
+    let answer = Answer {
+        audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), value.as_str())),
+        ..answer
+    };
+    if let Some(message) = message::denial(images) {
+        return Answer { verdict: Verdict::Denied(&message), ..answer }.to_json();
+    }
+    let patch = Change { pod, images, extent, table, namespace: &request.namespace }.to_patch();
+    Answer { patch: patch.as_deref(), ..answer }.to_json()
+}
+
+/// Counts the admission and hands its decisions to the audit log.
+fn keep_record(
+    state: &Admission,
+    request: &Request<'_>,
+    pod: &Pod<'_>,
+    images: Vec<Judged<'_>>,
+    mode: Mode,
+    started: Instant,
+) {
+    let metadata = pod.metadata.as_ref();
+    let owner = metadata.and_then(|metadata| metadata.owner_references.as_deref()).and_then(|owners| {
+        owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first())
+    });
+    let pod_name = match metadata {
+        _ if !request.name.is_empty() => &request.name,
+        Some(metadata) if !metadata.name.is_empty() => &metadata.name,
+        Some(metadata) => &metadata.generate_name,
+        None => &request.name,
+    };
+    let head = Head {
+        uid: &request.uid,
+        operation: &request.operation,
+        namespace: &request.namespace,
+        pod: pod_name,
+        owner: owner.map(|owner| (&*owner.kind, &*owner.name)),
+        user: request.user_info.as_ref().map_or("", |user| &user.username),
+        dry_run: request.dry_run.unwrap_or_default(),
+        mode,
+    };
+    let is_denied = images.iter().any(|image| image.decision.outcome == Outcome::Denied);
+    let elapsed = started.elapsed();
+    if !head.dry_run {
+        let verdict = if is_denied { Counted::Denied } else { Counted::Allowed };
+        state.metrics.admission(mode, verdict, elapsed);
+        for Judged { decision, .. } in &images {
+            state.metrics.image(&decision.outcome, decision.reason);
+            if let Some(from) = decision.resolved_from {
+                state.metrics.resolved(from);
+            }
+        }
+    }
+    if images.is_empty() {
+        return;
+    }
+    let mut record = Record::new(&head, images.len());
+    for Judged { field, decision } in images {
+        record.push(field.place, field.name, field.image, decision);
+    }
+    record.set_elapsed(elapsed);
+    state.log.record(record);
+}

@@ -1,0 +1,157 @@
+//! What people read: warnings, the message of a denial, and the API server's own audit annotation.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::rewrite::{Judged, Mode, Outcome, Reason};
+
+/// The warnings about a Pod's images: what is not as the table asks for, and in audit mode what would have been.
+pub(super) fn warnings(images: &[Judged<'_>], mode: Mode) -> Vec<String> {
+    let mut sentences = images.iter().filter_map(|image| warning(image, mode));
+    let mut warnings: Vec<String> = sentences.by_ref().take(MAX_WARNINGS).collect();
+    let more = sentences.count();
+    if more > 0 {
+        warnings.pop();
+        warnings.push(format!("portolan: and {} more images", more + 1));
+    }
+    warnings
+}
+
+/// The warning of a request that Portolan failed at.
+pub(super) fn internal_error(cause: &str) -> String {
+    format!("portolan: {cause}, so the images are as written ({})", Reason::InternalError.word())
+}
+
+fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
+    let Judged { field, decision } = image;
+    let would = if mode == Mode::Audit { "would be " } else { "" };
+    let what = match &decision.outcome {
+        Outcome::Denied if mode == Mode::Audit => "would be denied".to_owned(),
+        Outcome::Kept if explain(decision.reason).is_some() => format!("{would}kept as written"),
+        Outcome::Rewritten { .. } if decision.is_unpinned() && decision.digest.is_none() => {
+            format!("{would}rewritten without a digest")
+        }
+        Outcome::Rewritten { .. } if decision.is_unpinned() => {
+            format!("{would}rewritten, its digest unchecked")
+        }
+        Outcome::Rewritten { to } if mode == Mode::Audit => {
+            format!("would be rewritten to `{}`", shortened(to, MAX_REFERENCE))
+        }
+        Outcome::Denied | Outcome::Kept | Outcome::Rewritten { .. } => return None,
+    };
+    let why = explain(decision.reason).map_or_else(String::new, |why| format!(": {why}"));
+    let (list, reason) = (field.place.list.word(), decision.reason.word());
+    let name = shortened(field.name, 40);
+    let written = shortened(field.image, 64);
+    let text = format!("portolan: {list}/{name}: `{written}` {what} ({reason}){why}");
+    Some(shortened(&text, MAX_WARNING))
+}
+
+/// What stands behind a reason that an admin should hear of.
+fn explain(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::InvalidReference => "it is no image reference",
+        Reason::Missing => "no mirror has it",
+        Reason::Unauthorized => "the mirror refused our credentials",
+        Reason::Unavailable => "no mirror answered in time",
+        Reason::Unrepresentable => "it would be no valid reference in any mirror",
+        _ => return None,
+    })
+}
+
+/// Why the Pod is refused; `None` if no image is denied.
+pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
+    let mut text = String::new();
+    for Judged { field, decision } in images.iter().filter(|image| image.decision.outcome == Outcome::Denied)
+    {
+        let (list, reason) = (field.place.list.word(), decision.reason.word());
+        let written = shortened(field.image, MAX_REFERENCE);
+        text.push_str(if text.is_empty() { "portolan: " } else { "; " });
+        let _ = write!(text, "image `{written}` of {list}/{} is denied ({reason})", field.name);
+        if let Some(rule) = &decision.rule {
+            let mirrors: Vec<_> =
+                rule.mirrors().iter().map(|mirror| format!("`{}`", mirror.as_str())).collect();
+            let _ = write!(text, " by the rule for `{}`: ", rule.source());
+            let _ = match decision.reason {
+                Reason::Missing => write!(
+                    text,
+                    "{} does not have it; load the image there, or set `onMissing` to keep or rewrite",
+                    mirrors.join(", ")
+                ),
+                Reason::Unauthorized => write!(
+                    text,
+                    "{} refused our credentials; mend the Secret named in `registries`, or set `onUnavailable`",
+                    mirrors.join(", ")
+                ),
+                _ => write!(
+                    text,
+                    "{} did not answer in time; try again, or set `onUnavailable` to keep or rewrite",
+                    mirrors.join(", ")
+                ),
+            };
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Key and value for the API server's audit log: the images changed or denied; `None` if there are none.
+///
+/// The key ends in the first hex digits of the value's SHA-256, because a key that is set twice (by a reinvocation)
+/// is dropped.
+pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)> {
+    let mut value = String::new();
+    for Judged { field, decision } in images {
+        if decision.outcome == Outcome::Kept {
+            continue;
+        }
+        let entry = json!({
+            "field": format_args!("{}/{}", field.place.list.word(), field.name),
+            "written": shortened(field.image, MAX_AUDITED),
+            "image": decision.result(),
+            "reason": decision.reason.word(),
+        })
+        .to_string();
+        if value.len() + entry.len() + 2 > MAX_AUDIT_ANNOTATION {
+            break;
+        }
+        value.push(if value.is_empty() { '[' } else { ',' });
+        value.push_str(&entry);
+    }
+    if value.is_empty() {
+        return None;
+    }
+    value.push(']');
+    let mut key = String::with_capacity(15);
+    key.push_str("images-");
+    for byte in Sha256::digest(&value).iter().take(4) {
+        let _ = write!(key, "{byte:02x}");
+    }
+    Some((key, value))
+}
+
+/// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.
+pub(super) fn shortened(text: &str, limit: usize) -> String {
+    let visible = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    let length = text.chars().count();
+    if length <= limit {
+        return text.chars().map(visible).collect();
+    }
+    let tail = limit / 2;
+    let head = limit - 1 - tail;
+    let mut short: String = text.chars().take(head).map(visible).collect();
+    short.push('…');
+    short.extend(text.chars().skip(length - tail).map(visible));
+    short
+}
+
+/// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
+const MAX_WARNINGS: usize = 8;
+const MAX_WARNING: usize = 256;
+/// How much of a reference a sentence shows.
+const MAX_REFERENCE: usize = 120;
+/// How much of a reference an audit annotation shows: more than any valid one has.
+const MAX_AUDITED: usize = 1024;
+/// The most bytes of the audit annotation's value.
+const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;

@@ -1,0 +1,289 @@
+//! One admission as the audit log sees it, and its lines.
+
+use std::{
+    fmt::{self, Write as _},
+    io,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::rewrite::{Decision, Mode, Outcome, ResolvedFrom};
+
+/// What was decided about one Pod, owned, to be written by another thread.
+///
+/// All its texts share one allocation; the decisions are moved in.
+///
+/// ```
+/// use portolan::{
+///     audit::{Head, Record},
+///     rewrite::{Decision, Mode, Reason},
+/// };
+///
+/// let head = Head { uid: "5f1c", operation: "CREATE", namespace: "shop", mode: Mode::Enforce, ..Head::default() };
+/// let mut record = Record::new(&head, 1);
+/// record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
+/// assert_eq!(record.len(), 1);
+/// ```
+#[derive(Debug)]
+pub struct Record {
+    time: Timestamp,
+    elapsed: Duration,
+    mode: Mode,
+    dry_run: bool,
+    uid: Span,
+    operation: Span,
+    namespace: Span,
+    pod: Span,
+    owner: Option<Span>,
+    user: Span,
+    images: Vec<Image>,
+    texts: String,
+}
+
+/// What a request says beside its images.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head<'a> {
+    /// The request's uid.
+    pub uid: &'a str,
+    /// `CREATE` or `UPDATE`.
+    pub operation: &'a str,
+    /// The request's namespace.
+    pub namespace: &'a str,
+    /// The Pod's name, or its `generateName`.
+    pub pod: &'a str,
+    /// Kind and name of the Pod's controller.
+    pub owner: Option<(&'a str, &'a str)>,
+    /// Who asked.
+    pub user: &'a str,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// Whether the decisions were carried out.
+    pub mode: Mode,
+}
+
+/// One image of a record.
+#[derive(Debug)]
+struct Image {
+    field: Span,
+    container: Span,
+    /// The text as written, unless the decision's reference has it.
+    written: Option<Span>,
+    decision: Decision,
+}
+
+/// A part of the record's texts.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Record {
+    /// Begins the record of one admission now, with room for `images` of them.
+    pub fn new(head: &Head<'_>, images: usize) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the stamp of the audit line is made here")]
+        Self::at(Timestamp::now(), head, images)
+    }
+
+    fn at(time: Timestamp, head: &Head<'_>, images: usize) -> Self {
+        let owner = head.owner.map_or(0, |(kind, name)| kind.len() + name.len() + 1);
+        let length = head.uid.len()
+            + head.operation.len()
+            + head.namespace.len()
+            + head.pod.len()
+            + head.user.len()
+            + owner
+            + images * TEXT_OF_AN_IMAGE;
+        let mut texts = String::with_capacity(length.min(MAX_FIRST_TEXT));
+        Self {
+            time,
+            elapsed: Duration::ZERO,
+            mode: head.mode,
+            dry_run: head.dry_run,
+            uid: keep(&mut texts, head.uid),
+            operation: keep(&mut texts, head.operation),
+            namespace: keep(&mut texts, head.namespace),
+            pod: keep(&mut texts, head.pod),
+            owner: head.owner.map(|(kind, name)| {
+                let start = keep(&mut texts, kind).start;
+                texts.push('/');
+                Span { start, end: keep(&mut texts, name).end }
+            }),
+            user: keep(&mut texts, head.user),
+            images: Vec::with_capacity(images),
+            texts,
+        }
+    }
+
+    /// Adds one image: where its text stands (a JSON pointer), the container or volume, the text as written, and
+    /// what was decided.
+    pub fn push(&mut self, field: impl fmt::Display, container: &str, written: &str, decision: Decision) {
+        let start = self.texts.len();
+        write!(self.texts, "{field}").expect("writing to a string cannot fail");
+        let field = Span { start, end: self.texts.len() };
+        let container = keep(&mut self.texts, container);
+        let written = decision.reference.is_none().then(|| keep(&mut self.texts, written));
+        self.images.push(Image { field, container, written, decision });
+    }
+
+    /// How long the admission took; said last, when it is known.
+    pub fn set_elapsed(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
+    }
+
+    /// How many images the record has.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Whether it has none; then it has no lines.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// Writes the record's lines to the end of `buffer`.
+    pub(super) fn encode(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let head = LineHead {
+            time: Shown(format_args!("{:.6}", self.time)),
+            kind: "image",
+            uid: self.text(self.uid),
+            operation: self.text(self.operation),
+            namespace: self.text(self.namespace),
+            pod: self.text(self.pod),
+            owner: self.owner.map(|span| self.text(span)),
+            user: self.text(self.user),
+            dry_run: self.dry_run,
+            mode: self.mode.word(),
+        };
+        let mut written: Option<std::ops::Range<usize>> = None;
+        for image in &self.images {
+            // What all lines of a record begin with is encoded once and copied.
+            if let Some(head) = &written {
+                buffer.extend_from_within(head.clone());
+            } else {
+                let start = buffer.len();
+                serde_json::to_writer(&mut *buffer, &head)?;
+                // The image's fields go on where the head's closing brace stands.
+                buffer.pop();
+                written = Some(start..buffer.len());
+            }
+            let seam = buffer.len();
+            serde_json::to_writer(&mut *buffer, &self.line(image))?;
+            if let Some(brace) = buffer.get_mut(seam) {
+                *brace = b',';
+            }
+            buffer.push(b'\n');
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "their paths would name rooms that this one does not know"
+    )]
+    fn line<'a>(&'a self, image: &'a Image) -> LineImage<'a> {
+        let decision = &image.decision;
+        let reference = decision.reference.as_ref();
+        let written = match image.written {
+            Some(span) => self.text(span),
+            None => reference.map_or("", |reference| reference.written()),
+        };
+        let rule = decision.rule.as_deref();
+        LineImage {
+            field: self.text(image.field),
+            container: self.text(image.container),
+            written: cut(written),
+            reference: reference.map(|reference| reference.as_str()),
+            result: match &decision.outcome {
+                Outcome::Denied => None,
+                Outcome::Kept => Some(cut(written)),
+                Outcome::Rewritten { to } => Some(to),
+            },
+            digest: decision.digest.as_ref().map(|digest| digest.as_str()),
+            rule: rule.map(|rule| rule.source()),
+            rule_namespaces: rule.and_then(|rule| rule.namespaces()),
+            outcome: decision.outcome.word(),
+            reason: decision.reason.word(),
+            resolved_from: decision.resolved_from.map(ResolvedFrom::word),
+            mirror: decision
+                .mirror
+                .and_then(|mirror| rule?.mirrors().get(mirror))
+                .map(|mirror| mirror.as_str()),
+            elapsed_micros: self.elapsed.as_micros(),
+        }
+    }
+
+    fn text(&self, span: Span) -> &str {
+        self.texts.get(span.start..span.end).unwrap_or_default()
+    }
+}
+
+/// The fields that all lines of a record have in common, in the documented order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LineHead<'a> {
+    time: Shown<'a>,
+    kind: &'static str,
+    uid: &'a str,
+    operation: &'a str,
+    namespace: &'a str,
+    pod: &'a str,
+    owner: Option<&'a str>,
+    user: &'a str,
+    dry_run: bool,
+    mode: &'static str,
+}
+
+/// The fields of one image, which follow.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LineImage<'a> {
+    field: &'a str,
+    container: &'a str,
+    written: &'a str,
+    reference: Option<&'a str>,
+    result: Option<&'a str>,
+    digest: Option<&'a str>,
+    rule: Option<&'a str>,
+    rule_namespaces: Option<&'a [Box<str>]>,
+    outcome: &'static str,
+    reason: &'static str,
+    resolved_from: Option<&'static str>,
+    mirror: Option<&'a str>,
+    elapsed_micros: u128,
+}
+
+/// Something that is serialised as it is printed.
+struct Shown<'a>(fmt::Arguments<'a>);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Copies `text`, cut to the bound, to the end of `texts`.
+fn keep(texts: &mut String, text: &str) -> Span {
+    let start = texts.len();
+    texts.push_str(cut(text));
+    Span { start, end: texts.len() }
+}
+
+/// The first [`MAX_TEXT`] bytes of a text, fewer if a character would be split.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
+}
+
+/// The longest text that a line repeats: as long as an image's text may be (product.md §7).
+const MAX_TEXT: usize = 4096;
+
+/// What field, container and sometimes the text as written take of an image, mostly.
+const TEXT_OF_AN_IMAGE: usize = 64;
+
+/// No more is set aside before it is needed.
+const MAX_FIRST_TEXT: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The command line: arguments, output and exit codes. One file for each command.
+//!
+//! Data goes to stdout, all else to stderr, both through [`Printer`]. What a command does belongs to the rooms
+//! below; this one only asks and prints.
+
+mod certs;
+mod duration;
+mod explain;
+mod printer;
+mod serve;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use duration::parse_duration;
+pub use printer::{OutputFormat, Printer};
+
+/// Brings every container image into the registry that the cluster can reach.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make development certificates for the webhook
+    Certs(certs::CertsArgs),
+    /// Say what becomes of an image, and why
+    Explain(explain::ExplainArgs),
+    /// Run the webhook
+    Serve(Box<serve::ServeArgs>),
+}
+
+/// How a command ended, as scripts read it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExitStatus {
+    /// 0: yes.
+    Yes,
+    /// 1: the answer is no.
+    No,
+    /// 2: could not find out.
+    Unknown,
+}
+
+/// Runs one command and says on stderr what went wrong, if something did.
+pub fn run(args: Args) -> ExitStatus {
+    let mut printer = Printer::new();
+    let result = match args.command {
+        Command::Certs(args) => certs::run(&args, &mut printer),
+        Command::Explain(args) => explain::run(&args, &mut printer),
+        Command::Serve(args) => serve::run(*args),
+    };
+    match result {
+        Ok(status) => status,
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitStatus::Yes,
+        Err(error) => {
+            printer.error(&error);
+            ExitStatus::Unknown
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(match status {
+            ExitStatus::Yes => 0,
+            ExitStatus::No => 1,
+            ExitStatus::Unknown => 2,
+        })
+    }
+}

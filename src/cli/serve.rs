@@ -1,0 +1,180 @@
+//! `portolan serve`: the webhook.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::{ExitStatus, parse_duration};
+use crate::{
+    admission, cluster,
+    registry::CachePolicy,
+    rewrite,
+    server::{self, AuditDestination, CertificateSource, ConfigMapName, Settings, TableSource},
+};
+
+/// How the webhook is to run.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  portolan serve --table mirrors.yaml --tls-self
+  portolan serve --table-configmap portolan/portolan-table --tls-dir /etc/portolan/tls")]
+pub(super) struct ServeArgs {
+    /// File with the mapping table
+    #[arg(long, env = "PORTOLAN_TABLE", value_name = "FILE", conflicts_with = "table_configmap")]
+    table: Option<PathBuf>,
+
+    /// ConfigMap with the mapping table, key `table.yaml` [default: `portolan-table` in Portolan's namespace]
+    #[arg(long, env = "PORTOLAN_TABLE_CONFIGMAP", value_name = "NS/NAME")]
+    table_configmap: Option<ConfigMapName>,
+
+    /// File with the lock
+    #[arg(long, env = "PORTOLAN_LOCK", value_name = "FILE")]
+    lock: Option<PathBuf>,
+
+    /// Where the webhook listens (HTTPS)
+    #[arg(long, env = "PORTOLAN_LISTEN", value_name = "ADDRESS", default_value = ":9443", value_parser = parse_address)]
+    listen: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics are (plain HTTP)
+    #[arg(long, env = "PORTOLAN_OPS_LISTEN", value_name = "ADDRESS", default_value = ":9441", value_parser = parse_address)]
+    ops_listen: SocketAddr,
+
+    /// Where /status will be (plain HTTP, loopback only; no effect yet in this version)
+    #[arg(long, env = "PORTOLAN_STATUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9442", value_parser = parse_address)]
+    status_listen: SocketAddr,
+
+    /// Certificate chain in PEM
+    #[arg(long, env = "PORTOLAN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key to it in PEM (SEC1, PKCS#1 or PKCS#8)
+    #[arg(long, env = "PORTOLAN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Folder with `tls.crt` and `tls.key`, such as a mounted Secret
+    #[arg(long, env = "PORTOLAN_TLS_DIR", value_name = "DIR", conflicts_with_all = ["tls_cert", "tls_self"])]
+    tls_dir: Option<PathBuf>,
+
+    /// Make a certificate for this process alone; its CA is written to this file if one is named
+    #[arg(long, env = "PORTOLAN_TLS_SELF", value_name = "CA-FILE", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "tls_cert")]
+    tls_self: Option<PathBuf>,
+
+    /// File that audit lines are appended to [default: stdout]
+    #[arg(long, env = "PORTOLAN_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+
+    /// Most admissions that wait to be written to the audit log
+    #[arg(long, env = "PORTOLAN_AUDIT_QUEUE", value_name = "N", default_value_t = 16_384)]
+    audit_queue: usize,
+
+    /// `audit`: decide, log and warn, but change nothing
+    #[arg(long, env = "PORTOLAN_MODE", value_enum, default_value = "enforce")]
+    mode: Mode,
+
+    /// Longest time that an admission waits for registries
+    #[arg(long, env = "PORTOLAN_RESOLVE_TIMEOUT", value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    resolve_timeout: Duration,
+
+    /// How long an answer is used without asking again
+    #[arg(long, env = "PORTOLAN_FRESH", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    fresh: Duration,
+
+    /// How long an older answer is used while no registry answers
+    #[arg(long, env = "PORTOLAN_KEEP_STALE", value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
+    keep_stale: Duration,
+
+    /// How long it is remembered that an image is missing
+    #[arg(long, env = "PORTOLAN_NEGATIVE", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    negative: Duration,
+
+    /// Most answers that are remembered
+    #[arg(long, env = "PORTOLAN_CACHE_ENTRIES", value_name = "N", default_value_t = 50_000)]
+    cache_entries: u64,
+
+    /// Most missing images that are remembered
+    #[arg(long, env = "PORTOLAN_NEGATIVE_ENTRIES", value_name = "N", default_value_t = 10_000)]
+    negative_entries: u64,
+
+    /// How long new requests are still answered after SIGTERM
+    #[arg(long, env = "PORTOLAN_DRAIN_DELAY", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    drain_delay: Duration,
+}
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    Audit,
+    Enforce,
+}
+
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitStatus> {
+    server::log_to_stderr();
+    let settings = settings(args)?;
+    // The API server's calls are short and the audit log has a thread of its own: workers follow the CPUs that the
+    // process may use, and more than four only contend for memory.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(server::run(settings))?;
+    Ok(ExitStatus::Yes)
+}
+
+/// Puts the flags together and checks what only they can say.
+fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
+    let own_namespace = cluster::own_namespace();
+    let table = match (args.table, args.table_configmap) {
+        (Some(path), _) => TableSource::File(path),
+        (None, Some(name)) => TableSource::ConfigMap(name),
+        (None, None) => TableSource::ConfigMap(ConfigMapName {
+            namespace: own_namespace.clone().context(
+                "no mapping table: outside a cluster name one with `--table FILE` or `--table-configmap NS/NAME`",
+            )?,
+            name: "portolan-table".to_owned(),
+        }),
+    };
+    let certificate = match (args.tls_dir, args.tls_cert.zip(args.tls_key), args.tls_self) {
+        (Some(folder), ..) => CertificateSource::Directory(folder),
+        (None, Some((certificate, key)), _) => CertificateSource::Files { certificate, key },
+        (None, None, Some(ca)) => {
+            CertificateSource::SelfSigned { ca_file: Some(ca).filter(|path| !path.as_os_str().is_empty()) }
+        }
+        (None, None, None) => anyhow::bail!(
+            "no certificate: name one with `--tls-dir DIR` or `--tls-cert FILE --tls-key FILE`, or make one with `--tls-self`"
+        ),
+    };
+    Ok(Settings {
+        table,
+        certificate,
+        has_lock: args.lock.is_some(),
+        listen: args.listen,
+        ops_listen: args.ops_listen,
+        audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),
+        audit_queue: args.audit_queue,
+        admission: admission::Options {
+            own_namespace,
+            mode: match args.mode {
+                Mode::Audit => rewrite::Mode::Audit,
+                Mode::Enforce => rewrite::Mode::Enforce,
+            },
+            resolve_timeout: args.resolve_timeout,
+        },
+        cache: CachePolicy {
+            fresh_for: args.fresh,
+            stale_for: args.keep_stale,
+            negative_for: args.negative,
+            entries: args.cache_entries,
+            negative_entries: args.negative_entries,
+            ..CachePolicy::default()
+        },
+        drain_delay: args.drain_delay,
+    })
+}
+
+/// Reads `host:port`, or `:port` for every address.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| format!("`{text}` is no address; write it as in `127.0.0.1:9443` or `:9443`"))
+}

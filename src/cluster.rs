@@ -1,0 +1,21 @@
+//! The Kubernetes API, as far as Portolan asks it: the table's ConfigMap and the Secrets that the table names.
+//!
+//! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
+//! kube's types leaves this room.
+//!
+//! **Watches never end silently.** Whatever goes wrong, a watch goes on trying with growing pauses, keeps the last
+//! value published and says what is wrong in [`Trouble`]. It ends when nobody holds its receivers any more; should
+//! it die of a bug, the receivers' `changed` fails, and their owner has to end the process.
+
+mod backoff;
+mod client;
+mod secrets;
+mod table_watch;
+mod trouble;
+
+pub use self::{
+    client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
+    secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
+    table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
+    trouble::Trouble,
+};

@@ -1,0 +1,470 @@
+//! Every metric, as a typed handle that is made at the start.
+//!
+//! A handle is found by indexing an array with an enum: counting an admission looks nothing up, and a label can
+//! only be a word of a closed enum, never a name or an image. This room imports nothing of ours but the words of a
+//! decision; the dry runs that count nowhere are left out by whoever calls.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, counter::Counter, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use crate::rewrite::{Mode, Outcome, Reason, ResolvedFrom};
+
+/// Every metric of the process.
+///
+/// ```
+/// use portolan::{
+///     metrics::{Metrics, Verdict},
+///     rewrite::Mode,
+/// };
+///
+/// let metrics = Metrics::new();
+/// metrics.admission(Mode::Enforce, Verdict::Allowed, std::time::Duration::from_millis(1));
+/// assert!(metrics.encode().contains(r#"portolan_admissions_total{mode="enforce",result="allowed"} 1"#));
+/// ```
+#[derive(Debug)]
+pub struct Metrics {
+    /// Errors that the audit log's writer met, such as a full disk.
+    pub audit_errors: Counter,
+    /// Records that found the audit log's queue full.
+    pub audit_dropped: Counter,
+    /// How many answers of registries are remembered.
+    pub cache_entries: Count,
+    /// Changed certificate files that could not be used.
+    pub certificate_errors: Counter,
+    /// When the serving certificate ends.
+    pub certificate_expiry: Stamp,
+    /// Open connections to the webhook.
+    pub connections: Count,
+    /// Failures of Portolan itself that let a Pod through.
+    pub internal_errors: Counter,
+    /// How many registries are left alone because they did not answer.
+    pub registries_left_alone: Count,
+    /// Tables that were refused.
+    pub table_errors: Counter,
+    /// When a table was last taken into force.
+    pub table_last_success: Stamp,
+    /// How many rules the table in force has.
+    pub table_rules: Count,
+    admission_seconds: Histogram,
+    admissions: [[Counter; Verdict::ALL.len()]; Mode::ALL.len()],
+    handshake_errors: [Counter; HandshakeError::ALL.len()],
+    images: [[Counter; Reason::ALL.len()]; Outcome::WORDS.len()],
+    registry_requests: [Counter; RegistryResult::ALL.len()],
+    resolved: [Counter; ResolvedFrom::ALL.len()],
+    registry: Registry,
+}
+
+/// A number of events, which only grows.
+pub type Events = Counter;
+
+/// A gauge that counts things.
+pub type Count = Gauge<i64, AtomicI64>;
+
+/// A gauge that holds a moment, in seconds since 1970.
+pub type Stamp = Gauge<f64, AtomicU64>;
+
+/// How an admission ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The Pod was let through, with or without a patch.
+    Allowed,
+    /// The Pod was refused.
+    Denied,
+    /// The request was answered, but Portolan failed, or the body was no review.
+    Error,
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HandshakeError {
+    /// The client does not accept our certificate: mostly a `caBundle` that does not hold its CA.
+    CertificateRefused,
+    /// The client closed the connection, as a probe of the port does.
+    Closed,
+    /// The network failed.
+    Network,
+    /// What came was not TLS.
+    NotTls,
+    /// No version, cipher or protocol in common, or a message out of order.
+    Protocol,
+    /// It took too long.
+    Timeout,
+}
+
+/// What a registry answered to one request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RegistryResult {
+    /// The manifest is there.
+    Found,
+    /// It is not.
+    Missing,
+    /// The registry refused our credentials.
+    Unauthorized,
+    /// No answer in time, or one that says nothing.
+    Unavailable,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            audit_errors: Counter::default(),
+            audit_dropped: Counter::default(),
+            cache_entries: Gauge::default(),
+            certificate_errors: Counter::default(),
+            certificate_expiry: Gauge::default(),
+            connections: Gauge::default(),
+            internal_errors: Counter::default(),
+            registries_left_alone: Gauge::default(),
+            table_errors: Counter::default(),
+            table_last_success: Gauge::default(),
+            table_rules: Gauge::default(),
+            admission_seconds: Histogram::new(ADMISSION_SECONDS),
+            admissions: Default::default(),
+            handshake_errors: Default::default(),
+            images: std::array::from_fn(|_| Default::default()),
+            registry_requests: Default::default(),
+            resolved: Default::default(),
+            registry: Registry::default(),
+        };
+        metrics.registry = metrics.register();
+        metrics
+    }
+
+    /// Counts one admission.
+    pub fn admission(&self, mode: Mode, verdict: Verdict, elapsed: Duration) {
+        count(self.admissions.get(mode as usize).and_then(|row| row.get(verdict as usize)));
+        self.admission_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts one image decided.
+    pub fn image(&self, outcome: &Outcome, reason: Reason) {
+        let row = match outcome {
+            Outcome::Denied => self.images.first(),
+            Outcome::Kept => self.images.get(1),
+            Outcome::Rewritten { .. } => self.images.get(2),
+        };
+        count(row.and_then(|row| row.get(reason as usize)));
+    }
+
+    /// Counts where a digest was known from.
+    pub fn resolved(&self, from: ResolvedFrom) {
+        count(self.resolved.get(from as usize));
+    }
+
+    /// Counts `requests` more to registries.
+    pub fn registry_requests(&self, result: RegistryResult, requests: u64) {
+        if let Some(counter) = self.registry_requests.get(result as usize) {
+            counter.inc_by(requests);
+        }
+    }
+
+    /// Counts an admission that Portolan failed at.
+    pub fn internal_error(&self) {
+        self.internal_errors.inc();
+    }
+
+    /// Counts a failed TLS handshake.
+    pub fn handshake_error(&self, cause: HandshakeError) {
+        count(self.handshake_errors.get(cause as usize));
+    }
+
+    /// The metrics as `OpenMetrics` text, which [`CONTENT_TYPE`] names.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn register(&self) -> Registry {
+        let mut registry = Registry::with_prefix("portolan");
+        registry.register("build", "The version that runs", Info::new([("version", VERSION)]));
+        registry.register_collector(Box::new(Series {
+            name: "admissions",
+            help: "Admission requests answered",
+            rows: pairs(("mode", Mode::ALL.map(Mode::word)), ("result", Verdict::ALL.map(Verdict::word)))
+                .zip(self.admissions.iter().flatten().cloned())
+                .collect(),
+        }));
+        registry.register(
+            "admission_seconds",
+            "Time from a request's last byte to its answer",
+            self.admission_seconds.clone(),
+        );
+        registry.register_collector(Box::new(Series {
+            name: "images",
+            help: "Images decided",
+            rows: pairs(("outcome", Outcome::WORDS), ("reason", Reason::ALL.map(Reason::word)))
+                .zip(self.images.iter().flatten().cloned())
+                // A word of `explain` alone.
+                .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
+                .collect(),
+        }));
+        registry.register_collector(Box::new(series(
+            "resolved",
+            "Digests had, by where they were known from",
+            ("from", ResolvedFrom::ALL.map(ResolvedFrom::word)),
+            &self.resolved,
+        )));
+        registry.register_collector(Box::new(series(
+            "registry_requests",
+            "Requests to registries",
+            ("result", RegistryResult::ALL.map(RegistryResult::word)),
+            &self.registry_requests,
+        )));
+        registry.register(
+            "registry_left_alone",
+            "Registries left alone for a while because they did not answer",
+            self.registries_left_alone.clone(),
+        );
+        registry.register("cache_entries", "Answers of registries remembered", self.cache_entries.clone());
+        registry.register("table_rules", "Rules of the table in force", self.table_rules.clone());
+        registry.register("table_errors", "Tables refused", self.table_errors.clone());
+        registry.register(
+            "table_last_success_timestamp_seconds",
+            "When a table was last taken into force",
+            self.table_last_success.clone(),
+        );
+        registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
+        registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the serving certificate ends",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "certificate_errors",
+            "Changed certificate files that could not be used",
+            self.certificate_errors.clone(),
+        );
+        registry.register_collector(Box::new(series(
+            "tls_handshake_errors",
+            "TLS handshakes that failed",
+            ("cause", HandshakeError::ALL.map(HandshakeError::word)),
+            &self.handshake_errors,
+        )));
+        registry.register("connections", "Open connections to the webhook", self.connections.clone());
+        registry.register(
+            "internal_errors",
+            "Failures of Portolan itself that let a Pod through",
+            self.internal_errors.clone(),
+        );
+        registry
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Error];
+
+    /// The verdict's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl HandshakeError {
+    /// Every cause.
+    pub const ALL: [Self; 6] =
+        [Self::CertificateRefused, Self::Closed, Self::Network, Self::NotTls, Self::Protocol, Self::Timeout];
+
+    /// The cause's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::CertificateRefused => "certificate-refused",
+            Self::Closed => "closed",
+            Self::Network => "network",
+            Self::NotTls => "not-tls",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl RegistryResult {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Found, Self::Missing, Self::Unauthorized, Self::Unavailable];
+
+    /// The result's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Missing => "missing",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// One label with its value.
+type Label = (&'static str, &'static str);
+
+/// Counters of one name, told apart by `N` labels, in a fixed order.
+struct Series<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    rows: Vec<([Label; N], Counter)>,
+}
+
+impl<const N: usize> Collector for Series<N> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        for (labels, counter) in &self.rows {
+            counter.encode(metric.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Series<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Series").field(&self.name).finish()
+    }
+}
+
+fn series<const N: usize>(
+    name: &'static str,
+    help: &'static str,
+    (label, words): (&'static str, [&'static str; N]),
+    counters: &[Counter; N],
+) -> Series<1> {
+    let rows = words.into_iter().map(|word| [(label, word)]).zip(counters.iter().cloned()).collect();
+    Series { name, help, rows }
+}
+
+/// Every pair of the words of two labels, the second changing fastest.
+fn pairs<const N: usize, const M: usize>(
+    (first, words): (&'static str, [&'static str; N]),
+    (second, others): (&'static str, [&'static str; M]),
+) -> impl Iterator<Item = [Label; 2]> {
+    words.into_iter().flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
+}
+
+fn count(counter: Option<&Counter>) {
+    debug_assert!(counter.is_some(), "an enum's array is as long as the enum");
+    if let Some(counter) = counter {
+        counter.inc();
+    }
+}
+
+/// What an answer with [`Metrics::encode`]'s text says that it is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// From what a warm admission takes to the longest deadline that an API server can give (30 s).
+const ADMISSION_SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(word: &str) -> Outcome {
+        match word {
+            "denied" => Outcome::Denied,
+            "kept" => Outcome::Kept,
+            _ => Outcome::Rewritten { to: String::new() },
+        }
+    }
+
+    #[test]
+    fn every_outcome_and_reason_counts_under_its_own_words() {
+        for word in Outcome::WORDS {
+            for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Offline) {
+                let metrics = Metrics::new();
+                metrics.image(&outcome(word), reason);
+                let line =
+                    format!("portolan_images_total{{outcome=\"{word}\",reason=\"{}\"}} 1\n", reason.word());
+                let text = metrics.encode();
+                assert!(text.contains(&line), "{line} not in\n{text}");
+                let counted = text.lines().filter(|line| line.starts_with("portolan_images_total"));
+                assert_eq!(counted.filter(|line| line.ends_with(" 1")).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_label_counts_under_its_own_word() {
+        let metrics = Metrics::new();
+        let mut expected = Vec::new();
+        for (times, from) in (1u32..).zip(ResolvedFrom::ALL) {
+            (0..times).for_each(|_| metrics.resolved(from));
+            expected.push(format!("portolan_resolved_total{{from=\"{}\"}} {times}", from.word()));
+        }
+        for (times, result) in (1u32..).zip(RegistryResult::ALL) {
+            metrics.registry_requests(result, times.into());
+            expected
+                .push(format!("portolan_registry_requests_total{{result=\"{}\"}} {times}", result.word()));
+        }
+        for (times, cause) in (1u32..).zip(HandshakeError::ALL) {
+            (0..times).for_each(|_| metrics.handshake_error(cause));
+            expected
+                .push(format!("portolan_tls_handshake_errors_total{{cause=\"{}\"}} {times}", cause.word()));
+        }
+        let mut times = 0;
+        for mode in Mode::ALL {
+            for verdict in Verdict::ALL {
+                times += 1;
+                (0..times).for_each(|_| metrics.admission(mode, verdict, Duration::ZERO));
+                expected.push(format!(
+                    "portolan_admissions_total{{mode=\"{}\",result=\"{}\"}} {times}",
+                    mode.word(),
+                    verdict.word()
+                ));
+            }
+        }
+        let text = metrics.encode();
+        for line in expected {
+            assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+        }
+        assert!(text.contains("portolan_admission_seconds_count 21\n"), "{text}");
+    }
+
+    #[test]
+    fn the_names_are_the_documented_ones_and_the_text_is_the_same_twice() {
+        let metrics = Metrics::new();
+        metrics.certificate_expiry.set(1_800_000_000.0);
+        metrics.connections.inc();
+        let text = metrics.encode();
+        for line in [
+            concat!("portolan_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "portolan_audit_dropped_total 0",
+            "portolan_audit_errors_total 0",
+            "portolan_cache_entries 0",
+            "portolan_certificate_errors_total 0",
+            "portolan_certificate_expiry_timestamp_seconds 1800000000.0",
+            "portolan_connections 1",
+            "portolan_internal_errors_total 0",
+            "portolan_registry_left_alone 0",
+            "portolan_table_errors_total 0",
+            "portolan_table_last_success_timestamp_seconds 0.0",
+            "portolan_table_rules 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+        }
+        assert!(!text.contains("offline"));
+        assert_eq!(text, metrics.encode());
+    }
+}

@@ -1,0 +1,42 @@
+//! What registries say: which digest stands behind a reference, and whether a digest exists.
+//!
+//! A [`Resolver`] answers from memory where it may and asks otherwise: one request at a time for one reference,
+//! never later than the caller's deadline, and a registry that does not answer is left alone for a while. It speaks
+//! the pull half of the distribution API through a small client of its own; pushing and pulling content is
+//! left to `transfer`, and whether an image has to be resolved at all is decided by `rewrite`.
+//!
+//! From the wire up: [`transport`] sends bounded requests, [`challenge`] and [`token`] log in, [`client`] joins the
+//! three for one registry, [`manifest`] reads digests with it; [`host`] adds the logins, the [`breaker`] and the
+//! [`flight`]s under way, and [`registries`] holds them all; [`memory`] keeps answers, [`resolver`] asks in order, and
+//! [`refresh`] asks again in the background.
+//!
+//! Invariants: a credential leaves the process only towards the registry that it was written for or the token
+//! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
+//! bound. No lock is held over I/O.
+
+mod answer;
+mod breaker;
+mod challenge;
+mod client;
+mod counters;
+mod credentials;
+mod endpoint;
+mod flight;
+mod host;
+mod manifest;
+mod memory;
+mod policy;
+mod refresh;
+mod registries;
+mod resolver;
+mod token;
+mod transport;
+mod trust;
+
+pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
+pub use counters::Counts;
+pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
+pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
+pub use policy::CachePolicy;
+pub use resolver::Resolver;
+pub use trust::TrustError;

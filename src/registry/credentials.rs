@@ -1,0 +1,365 @@
+//! Logins from a dockerconfigjson, matched to registries as the kubelet does it.
+//!
+//! A credential is used only for a registry (and repository) that its key names: the port is equal, the path is a
+//! prefix, and `*` stands for any characters within one label of the host. Helper programs are never run.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, sync::Arc};
+
+use base64::Engine;
+use serde::Deserialize;
+
+use crate::image::DEFAULT_REGISTRY;
+
+/// The logins of one dockerconfigjson document.
+///
+/// ```
+/// use portolan::registry::Credentials;
+///
+/// let document = br#"{"auths": {"registry.example.com:32000": {"username": "robot", "password": "s3cret"}}}"#;
+/// let credentials = Credentials::parse(document)?;
+/// assert!(credentials.covers("registry.example.com:32000"));
+/// assert!(!credentials.covers("registry.example.com"), "the port is part of the key");
+/// assert_eq!(format!("{credentials:?}"), "<redacted>");
+/// # Ok::<(), portolan::registry::ParseCredentialsError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Credentials {
+    /// In descending order of the keys, so that a longer path comes before its prefix (as in the kubelet).
+    keyed: Vec<Keyed>,
+}
+
+/// Why a document is no dockerconfigjson. No variant holds any of its contents but hosts.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseCredentialsError {
+    /// An `auth` field is not the base64 of `user:password`.
+    #[error("`auth` of `{host}` is not the base64 of `user:password`")]
+    BadAuth {
+        /// The host of the key.
+        host: String,
+    },
+    /// There is no `auths`.
+    #[error("there is no `auths`")]
+    NoAuths,
+    /// It is no JSON of that shape.
+    #[error("not the JSON of a dockerconfigjson: line {line}, column {column}")]
+    NotJson {
+        /// Where reading stopped.
+        line: usize,
+        /// Where reading stopped.
+        column: usize,
+    },
+    /// It is longer than a Secret can be.
+    #[error("longer than 1 MiB")]
+    TooLong,
+}
+
+/// Why the logins of the environment cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadCredentialsError {
+    /// The file is there and is no dockerconfigjson.
+    #[error("`{path}` is no dockerconfigjson")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ParseCredentialsError,
+    },
+    /// The file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Credentials {
+    /// Reads the contents of a Secret of type `kubernetes.io/dockerconfigjson`, or of docker's `config.json`.
+    ///
+    /// Entries without a login (docker leaves empty ones beside a credential store) are passed over.
+    ///
+    /// # Errors
+    /// What is wrong, without any of the contents.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseCredentialsError> {
+        if bytes.len() > MAX_DOCUMENT {
+            return Err(ParseCredentialsError::TooLong);
+        }
+        // The text of serde_json's error quotes values, so only the place is kept.
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|error| ParseCredentialsError::NotJson { line: error.line(), column: error.column() })?;
+        let entries = document.auths.ok_or(ParseCredentialsError::NoAuths)?;
+        let mut keyed = Vec::with_capacity(entries.len());
+        for (text, entry) in entries {
+            let key = Key::parse(&text);
+            if key.host.is_empty() {
+                continue;
+            }
+            let Some(login) = entry.into_login(&key.host)? else {
+                continue;
+            };
+            keyed.push(Keyed { key, login: Arc::new(login) });
+        }
+        keyed.sort_by(|a, b| (&b.key.host, &b.key.path).cmp(&(&a.key.host, &a.key.path)));
+        Ok(Self { keyed })
+    }
+
+    /// The logins that programs on this machine would use: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`,
+    /// else `$HOME/.docker/config.json`.
+    ///
+    /// `None` if there is no such file, or if it has no logins of its own. Credential stores and helpers are not asked.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood, or `$REGISTRY_AUTH_FILE` names one that is not there.
+    pub fn from_environment() -> Result<Option<Self>, ReadCredentialsError> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<Self>, ReadCredentialsError> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let (path, required) = if let Some(path) = variable("REGISTRY_AUTH_FILE") {
+            (path, true)
+        } else if let Some(folder) = variable("DOCKER_CONFIG") {
+            (folder.join("config.json"), false)
+        } else if let Some(home) = variable("HOME") {
+            (home.join(".docker").join("config.json"), false)
+        } else {
+            return Ok(None);
+        };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(None),
+            Err(source) => return Err(ReadCredentialsError::Read { path, source }),
+        };
+        match Self::parse(&bytes) {
+            Ok(credentials) => Ok((!credentials.keyed.is_empty()).then_some(credentials)),
+            Err(ParseCredentialsError::NoAuths) => Ok(None),
+            Err(source) => Err(ReadCredentialsError::Parse { path, source }),
+        }
+    }
+
+    /// Whether there is a login for this registry, or for a part of it.
+    pub fn covers(&self, registry: &str) -> bool {
+        !self.logins(registry).is_empty()
+    }
+
+    /// The logins for a registry, in the order in which they are to be tried.
+    pub(super) fn logins(&self, registry: &str) -> Vec<ScopedLogin> {
+        let scoped = |keyed: &Keyed| ScopedLogin {
+            prefix: keyed.key.path.clone(),
+            id: keyed.login.id(),
+            login: Arc::clone(&keyed.login),
+        };
+        let mut logins: Vec<_> =
+            self.keyed.iter().filter(|keyed| keyed.key.names(registry)).map(scoped).collect();
+        if registry == DEFAULT_REGISTRY {
+            // The kubelet's last resort for Docker Hub: `https://index.docker.io/v1/`, as `docker login` writes it.
+            let is_hub = |keyed: &&Keyed| &*keyed.key.host == HUB_KEY && keyed.key.path.is_empty();
+            logins.extend(self.keyed.iter().filter(is_hub).map(scoped));
+        }
+        logins
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// How to log in to one registry.
+#[derive(Clone, Eq, PartialEq)]
+pub(super) enum Login {
+    /// A refresh token of OAuth 2, exchanged for access tokens.
+    IdentityToken(Box<str>),
+    Password {
+        user: Box<str>,
+        password: Box<str>,
+    },
+}
+
+/// Which login an answer was got with: what one may see, another may not.
+///
+/// A digest of the login, so that the same login in a changed Secret keeps its answers.
+#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
+pub(super) struct LoginId([u8; 16]);
+
+/// A login and the repositories that it is for.
+#[derive(Clone, Eq, PartialEq)]
+pub(super) struct ScopedLogin {
+    /// What the repository begins with.
+    prefix: Box<str>,
+    pub(super) id: LoginId,
+    pub(super) login: Arc<Login>,
+}
+
+impl ScopedLogin {
+    /// Whether this login is for that repository. A plain prefix, as in the kubelet.
+    pub(super) fn is_for(&self, repository: &str) -> bool {
+        repository.starts_with(&*self.prefix)
+    }
+}
+
+impl Login {
+    pub(super) fn id(&self) -> LoginId {
+        use sha2::Digest;
+        let mut hasher = sha2::Sha256::new();
+        match self {
+            Self::IdentityToken(token) => {
+                hasher.update(b"identity\0");
+                hasher.update(token.as_bytes());
+            }
+            Self::Password { user, password } => {
+                hasher.update(b"password\0");
+                hasher.update(user.as_bytes());
+                hasher.update(b"\0");
+                hasher.update(password.as_bytes());
+            }
+        }
+        let mut id = LoginId::default();
+        for (to, from) in id.0.iter_mut().zip(hasher.finalize()) {
+            *to = from;
+        }
+        id
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+impl fmt::Debug for LoginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A weak password could be guessed from its digest.
+        f.write_str("<redacted>")
+    }
+}
+
+impl fmt::Debug for ScopedLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// A key of `auths` as the kubelet reads it: without scheme, user, query and the `/v1/` or `/v2/` of the API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Key {
+    /// With its port; labels may hold `*`.
+    host: Box<str>,
+    /// Without a leading `/`; empty: the whole registry.
+    path: Box<str>,
+}
+
+#[derive(Clone, Eq, PartialEq)]
+struct Keyed {
+    key: Key,
+    login: Arc<Login>,
+}
+
+impl Key {
+    fn parse(text: &str) -> Self {
+        let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+        let text = text.split(['?', '#']).next().unwrap_or_default();
+        let (authority, path) = match text.find('/') {
+            Some(slash) => text.split_at(slash),
+            None => (text, ""),
+        };
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let path = if path.starts_with("/v1/") || path.starts_with("/v2/") {
+            path.get(3..).unwrap_or_default()
+        } else {
+            path
+        };
+        Self { host: host.into(), path: path.strip_prefix('/').unwrap_or(path).into() }
+    }
+
+    fn names(&self, registry: &str) -> bool {
+        let (pattern, pattern_port) = split_port(&self.host);
+        let (host, port) = split_port(registry);
+        pattern_port == port
+            && pattern.split('.').count() == host.split('.').count()
+            && pattern.split('.').zip(host.split('.')).all(|(pattern, label)| label_matches(pattern, label))
+    }
+}
+
+/// Host and port; a bracketed address keeps its brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// Whether a label is what a pattern stands for; `*` stands for any characters, also none.
+fn label_matches(pattern: &str, label: &str) -> bool {
+    let Some((head, mut rest)) = pattern.split_once('*') else {
+        return pattern == label;
+    };
+    let Some(mut label) = label.strip_prefix(head) else {
+        return false;
+    };
+    while let Some((middle, after)) = rest.split_once('*') {
+        // The leftmost place will do: whatever follows has the more left.
+        let Some((_, remaining)) = label.split_once(middle) else {
+            return false;
+        };
+        (label, rest) = (remaining, after);
+    }
+    label.ends_with(rest)
+}
+
+#[derive(Deserialize)]
+struct Document {
+    auths: Option<BTreeMap<String, Entry>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default)]
+    identitytoken: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+}
+
+impl Entry {
+    fn into_login(self, host: &str) -> Result<Option<Login>, ParseCredentialsError> {
+        if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
+            return Ok(Some(Login::IdentityToken(token.into())));
+        }
+        if let Some(auth) = self.auth.filter(|auth| !auth.is_empty()) {
+            return match decode(&auth) {
+                Some(login) => Ok(Some(login)),
+                None => Err(ParseCredentialsError::BadAuth { host: host.into() }),
+            };
+        }
+        let (user, password) = (self.username.unwrap_or_default(), self.password.unwrap_or_default());
+        let empty = user.is_empty() && password.is_empty();
+        Ok((!empty).then(|| Login::Password { user: user.into(), password: password.into() }))
+    }
+}
+
+/// `user:password` out of base64, padded or not.
+fn decode(auth: &str) -> Option<Login> {
+    let bytes =
+        base64::engine::general_purpose::STANDARD_NO_PAD.decode(auth.trim().trim_end_matches('=')).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some(Login::Password { user: user.into(), password: password.trim_end_matches('\0').into() })
+}
+
+/// The host under which `docker login` files Docker Hub.
+const HUB_KEY: &str = "index.docker.io";
+
+/// The most that a Secret holds.
+const MAX_DOCUMENT: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

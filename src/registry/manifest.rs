@@ -1,0 +1,174 @@
+//! Which digest a registry has for a reference (distribution-spec §pulling-manifests).
+
+use std::sync::Arc;
+
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+};
+use serde::Deserialize;
+
+use super::{
+    client::Client,
+    credentials::ScopedLogin,
+    token::TokenError,
+    transport::{self, TransportError},
+};
+use crate::image::{Digest, Reference};
+
+/// Why a registry named no digest.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the reference makes no URL")]
+    BadUrl,
+    #[error("the digest that the registry names is not that of its bytes")]
+    DigestMismatch,
+    #[error("the registry says that it does not exist")]
+    Missing,
+    #[error("the registry's answer is no manifest")]
+    NotManifest,
+    #[error("the registry answered with status {status}")]
+    Status { status: u16 },
+    #[error("the registry did not answer in time")]
+    Timeout,
+    #[error("cannot get a token")]
+    Token(#[from] Arc<TokenError>),
+    #[error("cannot reach the registry")]
+    Transport(#[from] TransportError),
+    #[error("the registry refused our credentials")]
+    Unauthorized,
+}
+
+impl FetchError {
+    /// Whether the registry itself answered, and with a status that it answers when it is well.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Self::DigestMismatch | Self::Missing | Self::NotManifest | Self::Unauthorized => true,
+            Self::BadUrl | Self::Status { .. } | Self::Timeout => false,
+            Self::Token(error) => matches!(**error, TokenError::BadRealm | TokenError::Refused),
+            Self::Transport(error) => matches!(error, TransportError::TooLong { .. }),
+        }
+    }
+
+    /// Whether logging in was refused, by the registry or by its token service.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        match self {
+            Self::Unauthorized => true,
+            Self::Token(error) => matches!(**error, TokenError::Refused),
+            _ => false,
+        }
+    }
+}
+
+/// The digest behind a reference: an index's, where there is one.
+///
+/// Of a reference with a digest it is that digest, if it exists. A registry that does not know it is asked for the tag
+/// beside it, if there is one: a pull-through cache learns of a digest only so, and the same digest counts.
+pub(super) async fn digest(
+    client: &Client,
+    reference: &Reference,
+    login: Option<&ScopedLogin>,
+) -> Result<Digest, FetchError> {
+    let ask = Ask { client, repository: reference.repository(), login };
+    match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
+        (Some(digest), tag) => match (ask.digest(digest.as_str(), Some(&digest)).await, tag) {
+            (Err(FetchError::Missing), Some(tag)) => {
+                let found = ask.digest(tag, None).await?;
+                if found == digest { Ok(found) } else { Err(FetchError::Missing) }
+            }
+            (found, _) => found,
+        },
+        (None, Some(tag)) => ask.digest(tag, None).await,
+        (None, None) => Err(FetchError::BadUrl),
+    }
+}
+
+/// Requests about one repository.
+struct Ask<'a> {
+    client: &'a Client,
+    repository: &'a str,
+    login: Option<&'a ScopedLogin>,
+}
+
+impl Ask<'_> {
+    /// Asks for a tag or a digest: by HEAD, and by GET where that names no usable digest.
+    async fn digest(&self, target: &str, expected: Option<&Digest>) -> Result<Digest, FetchError> {
+        let response = self.send(Method::HEAD, target).await?;
+        let named = digest_header(response.headers());
+        match named.filter(|named| expected.is_none_or(|expected| expected == named)) {
+            Some(digest) => Ok(digest),
+            None => self.digest_of_bytes(target, expected).await,
+        }
+    }
+
+    /// Reads the manifest and computes its digest. A header that is no digest is as good as none: the bytes decide.
+    async fn digest_of_bytes(&self, target: &str, expected: Option<&Digest>) -> Result<Digest, FetchError> {
+        let response = self.send(Method::GET, target).await?;
+        let named = digest_header(response.headers());
+        let bytes = transport::read(response, MAX_MANIFEST).await?;
+        if !is_manifest(&bytes) {
+            return Err(FetchError::NotManifest);
+        }
+        let named_right = named.as_ref().is_none_or(|named| named.matches(&bytes));
+        if !named_right || !expected.is_none_or(|expected| expected.matches(&bytes)) {
+            return Err(FetchError::DigestMismatch);
+        }
+        Ok(expected.cloned().or(named).unwrap_or_else(|| Digest::of(&bytes)))
+    }
+
+    /// Sends a request and looks at its status before anything else.
+    async fn send(&self, method: Method, target: &str) -> Result<Response, FetchError> {
+        let reply = self.client.manifest(method, self.repository, target, self.login).await?;
+        match reply.response.status() {
+            StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
+            StatusCode::OK => Ok(reply.response),
+            StatusCode::NOT_FOUND => Err(FetchError::Missing),
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),
+            status => Err(FetchError::Status { status: status.as_u16() }),
+        }
+    }
+}
+
+/// The digest that an answer names, if it is one.
+fn digest_header(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}
+
+/// Whether an answer is a page for people: of a portal or a proxy that stands in the way.
+fn is_page(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
+}
+
+/// Whether bytes are a manifest or an index: an object of schema version 2 (OCI image-spec, Docker schema 2).
+fn is_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Manifest {
+        schema_version: u32,
+    }
+    serde_json::from_slice::<Manifest>(bytes).is_ok_and(|manifest| manifest.schema_version == 2)
+}
+
+/// The longest manifest that is read (distribution-spec: registries should take at least 4 MiB).
+const MAX_MANIFEST: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_an_object_of_schema_version_2() {
+        for (text, expected) in [
+            (r#"{"schemaVersion": 2, "manifests": []}"#, true),
+            (r#"{"schemaVersion": 1}"#, false),
+            ("{}", false),
+            ("[]", false),
+            ("<html>", false),
+            ("", false),
+            (r#"{"schemaVersion": 2"#, false),
+        ] {
+            assert_eq!(is_manifest(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Which digest stands behind an image: from memory, or asked for in time.
+//!
+//! Each step goes through the mirrors in order and takes the first that knows: a fresh answer, then asking, then an
+//! answer grown stale. A mirror that is left alone counts as unavailable; one with another behind it gets half of the
+//! time left. A fetch goes on when its asker gives up, and what it brings is kept.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    answer::{Answer, AnswerSource, Question, RegistryStatus, Status},
+    breaker::Permit,
+    counters::Counters,
+    credentials::Credentials,
+    endpoint::{ConfigureError, EndpointConfig},
+    flight::{Boarded, Late},
+    host::{Chain, Host, Verdict},
+    manifest::FetchError,
+    memory::{Key, Memory, Refusal},
+    policy::CachePolicy,
+    registries::Registries,
+    trust::Trust,
+};
+use crate::image::{Digest, Reference};
+
+/// What is known about images in registries, and the way to find out. Clones share everything.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use portolan::registry::{Answer, CachePolicy, EndpointConfig, Question, Resolver};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let resolver = Resolver::new(CachePolicy::default());
+/// let mut endpoint = EndpointConfig::new("localhost:1");
+/// endpoint.plain_http = true;
+/// resolver.configure(vec![endpoint], None)?;
+///
+/// let image = "localhost:1/team/app:v1".parse()?;
+/// let question = Question { mirrors: &[&image], always: false };
+/// assert_eq!(resolver.remembered(&question, Instant::now()), None);
+/// let answer = resolver.resolve(&question, Instant::now() + Duration::from_secs(2)).await;
+/// assert_eq!(answer, Answer::Unavailable { mirror: 0 }); // nobody listens there
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Resolver {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Resolver {
+    /// A resolver that knows nothing. Reads the system's root certificates.
+    pub fn new(policy: CachePolicy) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                policy,
+                memory: Memory::new(policy, Instant::now()),
+                registries: Registries::new(Trust::load()),
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// Replaces how registries are reached; what has not changed keeps its connections, tokens and pause.
+    ///
+    /// `fallback` serves registries that are not among the endpoints and endpoints without credentials. Answers are
+    /// kept by login, so those got with a login that has changed are not used any more.
+    ///
+    /// # Errors
+    /// An endpoint cannot be used. Then nothing is changed.
+    pub fn configure(
+        &self,
+        endpoints: Vec<EndpointConfig>,
+        fallback: Option<Credentials>,
+    ) -> Result<(), ConfigureError> {
+        self.shared.registries.configure(endpoints, fallback)
+    }
+
+    /// The answer if nobody needs to be asked: from fresh memory, or because every mirror that would have to be asked
+    /// is left alone.
+    ///
+    /// No I/O, no suspension, no allocation; a lock is held for a few instructions where an answer is not fresh.
+    pub fn remembered(&self, question: &Question<'_>, now: Instant) -> Option<Answer> {
+        let hosts = self.shared.registries.current();
+        let standing = |mirror: &Reference| match hosts.get(mirror.registry()) {
+            Some(host) => self.shared.standing(host, mirror, question.always, now),
+            None => Standing::ToAsk,
+        };
+        let mut to_ask = false;
+        for (mirror, reference) in question.mirrors.iter().enumerate() {
+            match standing(reference) {
+                Standing::Found(digest) => {
+                    return Some(Answer::Found { mirror, digest, from: AnswerSource::Memory });
+                }
+                Standing::ToAsk => to_ask = true,
+                _ => {}
+            }
+        }
+        if to_ask {
+            return None;
+        }
+        Some(self.shared.conclude(&hosts, question, now, |mirror| {
+            question.mirrors.get(mirror).map_or(Standing::ToAsk, |reference| standing(reference))
+        }))
+    }
+
+    /// Asks, unless it is remembered. Answers by `deadline`, whatever registries do.
+    ///
+    /// Dropping the future stops the waiting, not the fetch.
+    pub async fn resolve(&self, question: &Question<'_>, deadline: Instant) -> Answer {
+        if let Some(answer) = self.remembered(question, Instant::now()) {
+            return answer;
+        }
+        let shared = &self.shared;
+        let hosts: Vec<_> =
+            question.mirrors.iter().map(|mirror| shared.registries.get(mirror.registry())).collect();
+        let mirrors = || question.mirrors.iter().copied().zip(&hosts);
+        let standing = |(reference, host): (&Reference, &Option<Arc<Host>>), now| match host {
+            Some(host) => shared.standing(host, reference, question.always, now),
+            None => Standing::Unavailable,
+        };
+        let mut outcomes = Vec::with_capacity(question.mirrors.len());
+        for (mirror, (reference, host)) in mirrors().enumerate() {
+            let now = Instant::now();
+            let outcome = match (standing((reference, host), now), host) {
+                (Standing::ToAsk, Some(host)) => {
+                    let behind =
+                        mirrors().skip(mirror + 1).any(|behind| standing(behind, now) == Standing::ToAsk);
+                    let left = deadline.saturating_duration_since(now);
+                    let patience = if behind { left / 2 } else { left };
+                    let known = |now| shared.known(reference, host, now, question.always);
+                    match shared.ask(host, reference, now + patience, known).await {
+                        Asked::Known(digest) => Standing::Found(digest),
+                        Asked::Verdict(Verdict::Found(digest)) => {
+                            return Answer::Found { mirror, digest, from: AnswerSource::Registry };
+                        }
+                        Asked::Verdict(Verdict::Missing) => Standing::Missing,
+                        Asked::Verdict(Verdict::Unauthorized) => Standing::Unauthorized,
+                        Asked::Verdict(Verdict::Unavailable) => Standing::Unavailable,
+                    }
+                }
+                (standing, _) => standing,
+            };
+            if let Standing::Found(digest) = outcome {
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
+            }
+            outcomes.push(outcome);
+        }
+        let hosts = shared.registries.current();
+        shared.conclude(&hosts, question, Instant::now(), |mirror| {
+            outcomes.get(mirror).cloned().unwrap_or(Standing::Unavailable)
+        })
+    }
+
+    /// What is held at `now`. Tidies the maps first; for metrics and pages, not for admissions.
+    pub fn status(&self, now: Instant) -> Status {
+        let (entries, negative_entries) = self.shared.memory.counts();
+        let hosts = self.shared.registries.current();
+        let mut registries: Vec<_> = hosts
+            .values()
+            .map(|host| RegistryStatus { host: host.name().into(), left_alone_for: host.left_alone_for(now) })
+            .collect();
+        registries.sort_by(|a, b| a.host.cmp(&b.host));
+        Status { entries, negative_entries, counts: self.shared.counters.read(), registries }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
+/// What all clones of a resolver share.
+pub(super) struct Shared {
+    pub(super) policy: CachePolicy,
+    pub(super) memory: Memory,
+    pub(super) registries: Registries,
+    pub(super) counters: Counters,
+}
+
+/// Where one mirror stands at a moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Standing {
+    Found(Digest),
+    Missing,
+    ToAsk,
+    Unauthorized,
+    Unavailable,
+}
+
+/// What came of asking.
+pub(super) enum Asked {
+    /// It became known meanwhile.
+    Known(Digest),
+    Verdict(Verdict),
+}
+
+impl Shared {
+    /// Asks one registry and waits until `deadline`. Joins a fetch that is under way; begins none if `known` knows.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        reference: &Reference,
+        deadline: Instant,
+        known: impl FnOnce(Instant) -> Option<Verdict>,
+    ) -> Asked {
+        let key = host.probe(reference).to_key();
+        let asked = Instant::now();
+        let begin = || Self::fetch(Arc::clone(self), Arc::clone(host), key.clone());
+        let boarded = match host.permit(asked, self.policy.leave_alone_for) {
+            Permit::LeftAlone => return Asked::Verdict(Verdict::Unavailable),
+            Permit::Ask => host.flights.board(&key, || known(asked), begin),
+            // A fetch from before the pause may hang for ever on a dead connection: it is no probe.
+            Permit::Probe => Boarded::Flight(host.flights.begin_anew(&key, begin())),
+        };
+        let flight = match boarded {
+            Boarded::Flight(flight) => flight,
+            Boarded::Known(Verdict::Found(digest)) => return Asked::Known(digest),
+            Boarded::Known(verdict) => return Asked::Verdict(verdict),
+        };
+        let begun = flight.begun;
+        let verdict = flight.wait_until(deadline).await;
+        if verdict == Err(Late) {
+            let now = Instant::now();
+            if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
+                host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
+            }
+        }
+        Asked::Verdict(verdict.ok().flatten().unwrap_or(Verdict::Unavailable))
+    }
+
+    /// Fetches, and keeps what came of it before anybody who waits hears of it.
+    async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key) -> Verdict {
+        let begun = Instant::now();
+        self.counters.asked.count();
+        let fetched = host.fetch(&key.reference).await;
+        let now = Instant::now();
+        let verdict = match &fetched {
+            Ok(digest) => {
+                self.counters.found.count();
+                self.memory.found(&key, digest.clone(), now);
+                Verdict::Found(digest.clone())
+            }
+            Err(FetchError::Missing) => {
+                self.counters.missing.count();
+                self.memory.refused(&key, Refusal::Missing, now);
+                Verdict::Missing
+            }
+            Err(error) if error.is_unauthorized() => {
+                self.counters.unauthorized.count();
+                self.memory.refused(&key, Refusal::Unauthorized, now);
+                Verdict::Unauthorized
+            }
+            Err(_) => {
+                self.counters.unavailable.count();
+                Verdict::Unavailable
+            }
+        };
+        match &fetched {
+            Err(error) if !error.is_answer() => {
+                host.failed(begun, now, self.policy.leave_alone_for, error);
+            }
+            _ => host.answered(begun),
+        }
+        if let Err(error) = &fetched {
+            tracing::debug!(mirror = %key.reference, error = %Chain(error), "no digest");
+        }
+        verdict
+    }
+
+    /// What memory says without asking, as a fetch would have said it.
+    fn known(&self, reference: &Reference, host: &Host, now: Instant, always: bool) -> Option<Verdict> {
+        let probe = host.probe(reference);
+        if let Some(digest) = self.memory.fresh(probe, now, always) {
+            return Some(Verdict::Found(digest));
+        }
+        self.memory.refusal(probe, now, always).map(|refusal| match refusal {
+            Refusal::Missing => Verdict::Missing,
+            Refusal::Unauthorized => Verdict::Unauthorized,
+        })
+    }
+
+    fn standing(&self, host: &Host, reference: &Reference, always: bool, now: Instant) -> Standing {
+        match self.known(reference, host, now, always) {
+            Some(Verdict::Found(digest)) => Standing::Found(digest),
+            Some(Verdict::Missing) => Standing::Missing,
+            Some(Verdict::Unauthorized) => Standing::Unauthorized,
+            Some(Verdict::Unavailable) => Standing::Unavailable,
+            None if host.left_alone_for(now).is_some() => Standing::Unavailable,
+            None => Standing::ToAsk,
+        }
+    }
+
+    /// The answer when nobody is left to ask: stale where a mirror did not say, else what they said together.
+    fn conclude(
+        &self,
+        hosts: &HashMap<Box<str>, Arc<Host>>,
+        question: &Question<'_>,
+        now: Instant,
+        standing: impl Fn(usize) -> Standing,
+    ) -> Answer {
+        let mut silent = None;
+        let mut all_refused = true;
+        for (mirror, reference) in question.mirrors.iter().enumerate() {
+            let standing = standing(mirror);
+            if standing == Standing::Missing {
+                continue;
+            }
+            let host = hosts.get(reference.registry());
+            let probe = host.map(|host| host.probe(reference));
+            if let Some(digest) = probe.and_then(|probe| self.memory.fresh(probe, now, question.always)) {
+                // It came while the mirrors behind this one were asked.
+                return Answer::Found { mirror, digest, from: AnswerSource::Memory };
+            }
+            if let Some(digest) = probe.and_then(|probe| self.memory.stale(probe, now)) {
+                return Answer::Found { mirror, digest, from: AnswerSource::Stale };
+            }
+            silent = silent.or(Some(mirror));
+            all_refused &= standing == Standing::Unauthorized;
+        }
+        match silent {
+            None => Answer::Missing,
+            Some(mirror) if all_refused => Answer::Unauthorized { mirror },
+            Some(mirror) => Answer::Unavailable { mirror },
+        }
+    }
+}
+
+/// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but
+/// over must not have it left alone for everybody.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);

@@ -1,0 +1,183 @@
+//! Bounded HTTP: requests with our own rule for redirects, bodies with a limit.
+//!
+//! Proxies are those of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, either case), read by
+//! reqwest when a client is made. A registry on this machine is never reached through one, as in Go. A credential
+//! goes only to the origin that it was given for: a redirect elsewhere drops it.
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION},
+};
+use rustls::ClientConfig;
+
+/// Why there is no answer, or none that can be used. Holds no URL: those may carry secrets.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportError {
+    #[error("redirected to what is no URL")]
+    BadLocation,
+    #[error("redirected from HTTPS to plain HTTP")]
+    Downgraded,
+    #[error("the request failed")]
+    Request(#[source] reqwest::Error),
+    #[error("the body is longer than {limit} bytes")]
+    TooLong { limit: usize },
+    #[error("redirected more than {MAX_REDIRECTS} times")]
+    TooManyRedirects,
+}
+
+/// An HTTP client with a pool of connections of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Transport {
+    client: reqwest::Client,
+}
+
+/// An answer and whether it came from where we asked.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) response: Response,
+    /// Another origin answered, after a redirect: what it says about logging in is not the registry's word.
+    pub(super) elsewhere: bool,
+}
+
+impl Transport {
+    /// Makes a client for the registry at `url`.
+    pub(super) fn new(url: &Url, tls: ClientConfig) -> Result<Self, reqwest::Error> {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIME)
+            // A peer that is gone without a word must not hold a request, nor wait in the pool for the next one.
+            .tcp_keepalive(DEAD_AFTER)
+            .tcp_keepalive_interval(DEAD_AFTER / 3)
+            .tcp_keepalive_retries(3)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .user_agent(USER_AGENT);
+        let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
+        Ok(Self { client: builder.build()? })
+    }
+
+    /// Sends a request without a body and follows at most [`MAX_REDIRECTS`] redirects.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        accept: HeaderValue,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Reply, TransportError> {
+        let origin = url.origin();
+        let mut url = url;
+        for _ in 0..=MAX_REDIRECTS {
+            let elsewhere = url.origin() != origin;
+            let request = || {
+                let request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept.clone());
+                match authorization.clone().filter(|_| !elsewhere) {
+                    Some(authorization) => request.header(AUTHORIZATION, authorization),
+                    None => request,
+                }
+            };
+            let response = match request().send().await {
+                // A kept connection may have been closed by the other side the moment we used it: no fault of the
+                // registry's, and these requests change nothing there.
+                Err(error) if was_hung_up(&error) => request().send().await,
+                sent => sent,
+            };
+            let response = response.map_err(TransportError::of)?;
+            if !is_redirect(response.status()) {
+                return Ok(Reply { response, elsewhere });
+            }
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let next = location.and_then(|location| url.join(location).ok());
+            let next = next.filter(Url::has_host).ok_or(TransportError::BadLocation)?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(TransportError::Downgraded);
+            }
+            url = next;
+        }
+        Err(TransportError::TooManyRedirects)
+    }
+
+    /// Posts a form. No redirect is followed: the form holds a credential.
+    pub(super) async fn post_form(&self, url: Url, form: String) -> Result<Response, TransportError> {
+        let request = self.client.post(url).header(ACCEPT, "application/json");
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        request.send().await.map_err(TransportError::of)
+    }
+}
+
+impl TransportError {
+    fn of(error: reqwest::Error) -> Self {
+        Self::Request(error.without_url())
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, TransportError> {
+    let too_long = || TransportError::TooLong { limit };
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).ok().filter(|length| *length <= limit).ok_or_else(too_long)?;
+    let mut body = Vec::with_capacity(announced);
+    while let Some(chunk) = response.chunk().await.map_err(TransportError::of)? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Whether a connection ended before an answer began.
+fn was_hung_up(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
+}
+
+/// The redirects that mean "ask there"; 304 and its like do not.
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether the URL is of this machine.
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 3;
+
+/// How long making a connection may take, TLS included.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent before the kernel asks whether the peer is still there.
+const DEAD_AFTER: Duration = Duration::from_secs(15);
+
+/// The most connections that are kept for the next request.
+const MAX_IDLE: usize = 16;
+
+const USER_AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_localhost_and_the_loopback_addresses() {
+        for (url, expected) in [
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1:5000/", true),
+            ("http://127.9.9.9/", true),
+            ("http://[::1]:5000/", true),
+            ("http://registry.example.com/", false),
+            ("http://localhost.example.com/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}

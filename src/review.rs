@@ -1,0 +1,17 @@
+//! `AdmissionReview` (`admission.k8s.io/v1`) on the wire: a borrowed request in, the answer's bytes out.
+//!
+//! Only the dozen fields that Portolan needs are read; all else is skipped without being built. What becomes of the
+//! images is [`crate::rewrite`]'s matter. Field names and their meaning follow the Kubernetes API reference.
+
+mod answer;
+mod request;
+mod text;
+
+pub use answer::{Answer, Verdict};
+pub use request::{
+    Annotations, Container, Envelope, GroupVersionKind, ImageVolume, Labels, LocalReference, Metadata,
+    OwnerReference, ParseReviewError, Pod, PodSpec, Request, Review, UserInfo, Volume,
+};
+pub use text::Text;
+
+pub(crate) use request::SOURCES;

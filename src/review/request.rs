@@ -1,0 +1,471 @@
+//! The request half of a review, borrowed from its bytes.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
+
+use super::text::Text;
+
+/// An `AdmissionReview` as the API server posts it.
+#[derive(Debug, Deserialize)]
+pub struct Review<'a> {
+    /// `admission.k8s.io/v1`.
+    #[serde(borrow, default, rename = "apiVersion")]
+    pub api_version: Text<'a>,
+    /// `AdmissionReview`.
+    #[serde(borrow, default)]
+    pub kind: Text<'a>,
+    /// The request; every review that asks something has one.
+    #[serde(borrow, default)]
+    pub request: Option<Request<'a>>,
+}
+
+/// What is asked: may this operation on this object go on, and with which changes?
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Names this call; the answer repeats it.
+    #[serde(borrow, default)]
+    pub uid: Text<'a>,
+    /// The kind of the object.
+    #[serde(borrow, default)]
+    pub kind: GroupVersionKind<'a>,
+    /// `ephemeralcontainers`, `resize`, …; empty for the object itself.
+    #[serde(borrow, default)]
+    pub sub_resource: Text<'a>,
+    /// The object's name, if it has one yet.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// The namespace of the request, which decides (not the object's own field).
+    #[serde(borrow, default)]
+    pub namespace: Text<'a>,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
+    #[serde(borrow, default)]
+    pub operation: Text<'a>,
+    /// Who asks.
+    #[serde(borrow, default)]
+    pub user_info: Option<UserInfo<'a>>,
+    /// Nothing will be stored.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
+    /// The object as it will be.
+    #[serde(borrow, default)]
+    pub object: Option<Pod<'a>>,
+    /// The object as it was.
+    #[serde(borrow, default)]
+    pub old_object: Option<Pod<'a>>,
+}
+
+/// Group, version and kind of an object.
+#[derive(Debug, Default, Deserialize)]
+pub struct GroupVersionKind<'a> {
+    /// Empty for the core group.
+    #[serde(borrow, default)]
+    pub group: Text<'a>,
+    /// Such as `v1`.
+    #[serde(borrow, default)]
+    pub version: Text<'a>,
+    /// Such as `Pod`.
+    #[serde(borrow, default)]
+    pub kind: Text<'a>,
+}
+
+/// Who made a request.
+#[derive(Debug, Default, Deserialize)]
+pub struct UserInfo<'a> {
+    /// The user's name.
+    #[serde(borrow, default)]
+    pub username: Text<'a>,
+}
+
+/// The parts of a Pod that name an image or decide about one.
+#[derive(Debug, Default, Deserialize)]
+pub struct Pod<'a> {
+    /// Name, labels, annotations, owners.
+    #[serde(borrow, default)]
+    pub metadata: Option<Metadata<'a>>,
+    /// Containers, volumes and pull secrets.
+    #[serde(borrow, default)]
+    pub spec: Option<PodSpec<'a>>,
+}
+
+/// A Pod's metadata.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata<'a> {
+    /// Empty on the CREATE of a Pod by a controller.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// What the name will begin with.
+    #[serde(borrow, default)]
+    pub generate_name: Text<'a>,
+    /// The label that opts out.
+    #[serde(borrow, default)]
+    pub labels: Option<Labels<'a>>,
+    /// The annotations that Portolan reads; `None` if there is no such field.
+    #[serde(borrow, default)]
+    pub annotations: Option<Annotations<'a>>,
+    /// Who made the Pod.
+    #[serde(borrow, default)]
+    pub owner_references: Option<Vec<OwnerReference<'a>>>,
+}
+
+/// One owner of an object.
+#[derive(Debug, Default, Deserialize)]
+pub struct OwnerReference<'a> {
+    /// Such as `ReplicaSet`.
+    #[serde(borrow, default)]
+    pub kind: Text<'a>,
+    /// The owner's name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// Whether it is the one that manages the object.
+    #[serde(default)]
+    pub controller: Option<bool>,
+}
+
+/// Of a Pod's labels, the one that Portolan reads.
+#[derive(Debug, Default)]
+pub struct Labels<'a> {
+    /// The value of `portolan.dev/rewrite`.
+    pub rewrite: Option<Text<'a>>,
+}
+
+/// Of a Pod's annotations, those that Portolan reads.
+#[derive(Debug, Default)]
+pub struct Annotations<'a> {
+    /// The value of `portolan.dev/sources`.
+    pub sources: Option<Text<'a>>,
+    /// Whether `kubernetes.io/config.mirror` is there: the Pod mirrors a static Pod.
+    pub is_mirror: bool,
+    /// The bytes of all keys and values, which the API server bounds.
+    pub size: usize,
+}
+
+/// A Pod's specification.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSpec<'a> {
+    /// The containers.
+    #[serde(borrow, default)]
+    pub containers: Option<Vec<Container<'a>>>,
+    /// The init containers, sidecars among them.
+    #[serde(borrow, default)]
+    pub init_containers: Option<Vec<Container<'a>>>,
+    /// The debugging containers.
+    #[serde(borrow, default)]
+    pub ephemeral_containers: Option<Vec<Container<'a>>>,
+    /// The volumes, of which some are images.
+    #[serde(borrow, default)]
+    pub volumes: Option<Vec<Volume<'a>>>,
+    /// The Secrets that the kubelet pulls with.
+    #[serde(borrow, default)]
+    pub image_pull_secrets: Option<Vec<LocalReference<'a>>>,
+}
+
+/// One container of any kind.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container<'a> {
+    /// Its name, unique among the Pod's containers.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// The image as written; empty if there is none.
+    #[serde(borrow, default)]
+    pub image: Text<'a>,
+    /// `Always`, `IfNotPresent` or `Never`.
+    #[serde(borrow, default)]
+    pub image_pull_policy: Text<'a>,
+}
+
+/// One volume.
+#[derive(Debug, Default, Deserialize)]
+pub struct Volume<'a> {
+    /// Its name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// The image that it is, if it is one.
+    #[serde(borrow, default)]
+    pub image: Option<ImageVolume<'a>>,
+}
+
+/// The image of a volume.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageVolume<'a> {
+    /// The image as written; `None` if there is no such field.
+    #[serde(borrow, default)]
+    pub reference: Option<Text<'a>>,
+    /// `Always`, `IfNotPresent` or `Never`.
+    #[serde(borrow, default)]
+    pub pull_policy: Text<'a>,
+}
+
+/// The name of an object in the Pod's namespace.
+#[derive(Debug, Default, Deserialize)]
+pub struct LocalReference<'a> {
+    /// The name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+}
+
+/// Why a body cannot be answered as a review.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseReviewError {
+    /// It is no JSON, or not of a review's shape.
+    #[error("the body is no AdmissionReview")]
+    Malformed(#[source] serde_json::Error),
+    /// It is another kind of object or another version.
+    #[error(
+        "the body is `{kind}` of `{api_version}`; this webhook answers `AdmissionReview` of `admission.k8s.io/v1`"
+    )]
+    OtherKind {
+        /// The body's `apiVersion`.
+        api_version: String,
+        /// The body's `kind`.
+        kind: String,
+    },
+    /// There is no request in it, or the request has no uid.
+    #[error("the AdmissionReview has no request with a uid")]
+    NoRequest,
+}
+
+impl<'a> Review<'a> {
+    /// Reads a body in one pass.
+    ///
+    /// # Errors
+    /// If it is not JSON or a field that is read has the wrong type, as it may have in an object that is no Pod;
+    /// [`Envelope::parse`] then says what the body is.
+    pub fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+impl Request<'_> {
+    /// Whether the object is a Pod.
+    pub fn is_pod(&self) -> bool {
+        self.kind.is_pod()
+    }
+}
+
+impl GroupVersionKind<'_> {
+    fn is_pod(&self) -> bool {
+        &*self.kind == "Pod" && self.group.is_empty() && &*self.version == "v1"
+    }
+}
+
+/// What can be said of a review whose objects are not looked at: enough to answer it.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Envelope {
+    /// The request's uid.
+    pub uid: String,
+    /// Whether the object is a Pod.
+    pub is_pod: bool,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+}
+
+impl Envelope {
+    /// Reads a body without its objects.
+    ///
+    /// # Errors
+    /// If the body is no `admission.k8s.io/v1` review with a request.
+    pub fn parse(body: &[u8]) -> Result<Self, ParseReviewError> {
+        let review: OuterReview<'_> = serde_json::from_slice(body).map_err(ParseReviewError::Malformed)?;
+        check_kind(&review.api_version, &review.kind)?;
+        let request =
+            review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)?;
+        Ok(Self {
+            is_pod: request.kind.is_pod(),
+            dry_run: request.dry_run.unwrap_or_default(),
+            uid: request.uid.0.into_owned(),
+        })
+    }
+}
+
+impl<'a> Review<'a> {
+    /// The request of a review that is of the kind and version that are answered.
+    ///
+    /// # Errors
+    /// If it is another kind, or has no request.
+    pub fn into_request(self) -> Result<Request<'a>, ParseReviewError> {
+        check_kind(&self.api_version, &self.kind)?;
+        self.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)
+    }
+}
+
+fn check_kind(api_version: &str, kind: &str) -> Result<(), ParseReviewError> {
+    if api_version == "admission.k8s.io/v1" && kind == "AdmissionReview" {
+        return Ok(());
+    }
+    let cut = |text: &str| text.chars().take(64).collect();
+    Err(ParseReviewError::OtherKind { api_version: cut(api_version), kind: cut(kind) })
+}
+
+#[derive(Deserialize)]
+struct OuterReview<'a> {
+    #[serde(borrow, default, rename = "apiVersion")]
+    api_version: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    request: Option<OuterRequest<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OuterRequest<'a> {
+    #[serde(borrow, default)]
+    uid: Text<'a>,
+    #[serde(borrow, default)]
+    kind: GroupVersionKind<'a>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Labels<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut labels = Labels::default();
+                while let Some(Key(which)) = map.next_key()? {
+                    match which {
+                        WhichKey::Rewrite => labels.rewrite = Some(map.next_value()?),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(labels)
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Annotations<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut annotations = Annotations::default();
+                while let Some(Key(which)) = map.next_key()? {
+                    annotations.size += which.length();
+                    match which {
+                        WhichKey::Sources => {
+                            let value: Text<'de> = map.next_value()?;
+                            annotations.size += value.len();
+                            annotations.sources = Some(value);
+                        }
+                        which => {
+                            annotations.is_mirror |= matches!(which, WhichKey::ConfigMirror);
+                            annotations.size += map.next_value::<Length>()?.0;
+                        }
+                    }
+                }
+                Ok(annotations)
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
+/// A key of labels or annotations, recognised without being kept.
+struct Key(WhichKey);
+
+enum WhichKey {
+    ConfigMirror,
+    Other { length: usize },
+    Rewrite,
+    Sources,
+}
+
+impl WhichKey {
+    fn length(&self) -> usize {
+        match self {
+            Self::ConfigMirror => CONFIG_MIRROR.len(),
+            Self::Other { length } => *length,
+            Self::Rewrite => REWRITE.len(),
+            Self::Sources => SOURCES.len(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl Visitor<'_> for Read {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(match text {
+                    CONFIG_MIRROR => WhichKey::ConfigMirror,
+                    REWRITE => WhichKey::Rewrite,
+                    SOURCES => WhichKey::Sources,
+                    other => WhichKey::Other { length: other.len() },
+                }))
+            }
+        }
+
+        deserializer.deserialize_str(Read)
+    }
+}
+
+/// The length of a string that is not kept.
+struct Length(usize);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl Visitor<'_> for Read {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Length(text.len()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                Ok(Length(0))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// The annotation that Portolan writes, and the label that steers it.
+pub(crate) const SOURCES: &str = "portolan.dev/sources";
+const REWRITE: &str = "portolan.dev/rewrite";
+/// `v1.MirrorPodAnnotationKey`: the kubelet puts it on the Pods that mirror its static ones.
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Which of a Pod's texts name an image.
+
+use std::fmt;
+
+use json_patch::jsonptr::PointerBuf;
+
+use crate::review::{Container, Pod, Volume};
+
+/// One text of a Pod that names an image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Field<'a> {
+    /// In which list of the Pod it stands, and where there.
+    pub place: Place,
+    /// The container's or the volume's name.
+    pub name: &'a str,
+    /// The image as written; empty if there is none.
+    pub image: &'a str,
+    /// How the kubelet pulls it.
+    pub pull: Pull,
+}
+
+/// Where in a Pod an image stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The list.
+    pub list: List,
+    /// The position in it.
+    pub index: usize,
+}
+
+/// The lists of a Pod whose elements name images.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum List {
+    /// `spec.containers[].image`
+    Containers,
+    /// `spec.ephemeralContainers[].image`, through the subresource only
+    EphemeralContainers,
+    /// `spec.initContainers[].image`
+    InitContainers,
+    /// `spec.volumes[].image.reference`
+    Volumes,
+}
+
+/// The image pull policy, as far as it decides anything here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pull {
+    /// The kubelet asks the registry at every start.
+    Always,
+    /// The image is on the node already or nothing runs.
+    Never,
+    /// Anything else.
+    Sometimes,
+}
+
+/// What of a Pod a request is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// The subresource `ephemeralcontainers`: those containers and nothing else.
+    EphemeralContainers,
+    /// The Pod itself: containers, init containers and volumes.
+    Pod,
+}
+
+impl Scope {
+    /// The lists that are looked at.
+    const fn lists(self) -> &'static [List] {
+        match self {
+            Self::EphemeralContainers => &[List::EphemeralContainers],
+            Self::Pod => &[List::Containers, List::InitContainers, List::Volumes],
+        }
+    }
+}
+
+/// Every text in `pod` that names an image, in the order of the lists.
+pub fn fields<'a>(pod: &'a Pod<'a>, scope: Scope) -> impl Iterator<Item = Field<'a>> {
+    scope.lists().iter().flat_map(|list| in_list(pod, *list))
+}
+
+/// The text of the container or volume `name` in the same list of another version of the Pod.
+pub fn same_name<'a>(pod: &'a Pod<'a>, list: List, name: &str) -> Option<&'a str> {
+    in_list(pod, list).find(|field| field.name == name).map(|field| field.image)
+}
+
+impl List {
+    /// The field's name in `spec`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::EphemeralContainers => "ephemeralContainers",
+            Self::InitContainers => "initContainers",
+            Self::Volumes => "volumes",
+        }
+    }
+}
+
+impl Place {
+    /// The JSON pointer (RFC 6901) to the text.
+    pub fn to_pointer(self) -> PointerBuf {
+        let index = self.index.to_string();
+        let list = self.list.word();
+        match self.list {
+            List::Volumes => PointerBuf::from_tokens(["spec", list, index.as_str(), "image", "reference"]),
+            _ => PointerBuf::from_tokens(["spec", list, index.as_str(), "image"]),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tail = if self.list == List::Volumes { "/image/reference" } else { "/image" };
+        write!(f, "/spec/{}/{}{tail}", self.list.word(), self.index)
+    }
+}
+
+impl Pull {
+    fn from_word(word: &str) -> Self {
+        match word {
+            "Always" => Self::Always,
+            "Never" => Self::Never,
+            _ => Self::Sometimes,
+        }
+    }
+}
+
+fn in_list<'a>(pod: &'a Pod<'a>, list: List) -> impl Iterator<Item = Field<'a>> {
+    let spec = pod.spec.as_ref();
+    let containers: &[Container<'a>] = spec
+        .and_then(|spec| match list {
+            List::Containers => spec.containers.as_deref(),
+            List::EphemeralContainers => spec.ephemeral_containers.as_deref(),
+            List::InitContainers => spec.init_containers.as_deref(),
+            List::Volumes => None,
+        })
+        .unwrap_or_default();
+    let volumes: &[Volume<'a>] =
+        spec.filter(|_| list == List::Volumes).and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let containers = containers.iter().enumerate().map(move |(index, container)| Field {
+        place: Place { list, index },
+        name: &container.name,
+        image: &container.image,
+        pull: Pull::from_word(&container.image_pull_policy),
+    });
+    let volumes = volumes.iter().enumerate().filter_map(move |(index, volume)| {
+        let image = volume.image.as_ref()?;
+        Some(Field {
+            place: Place { list, index },
+            name: &volume.name,
+            image: image.reference.as_deref().unwrap_or_default(),
+            pull: Pull::from_word(&image.pull_policy),
+        })
+    });
+    containers.chain(volumes)
+}

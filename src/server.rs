@@ -1,0 +1,25 @@
+//! The service on its sockets: listening, routes, health and the drain.
+//!
+//! [`serve`] runs a router on a [`Listener`] until a [`Shutdown`] has drained it; [`routes`] says which paths there are
+//! and reads bodies; what an admission answers comes in as a function. This room decides nothing about images.
+//!
+//! Invariant: a request that was written before the end of the drain delay is answered.
+
+mod endpoints;
+mod health;
+mod listener;
+pub mod routes;
+mod run;
+mod settings;
+mod shutdown;
+mod table_keeper;
+mod table_source;
+
+pub use crate::audit::Destination as AuditDestination;
+pub use endpoints::{endpoints, no_effect_yet};
+pub use health::{Condition, Health};
+pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};
+pub use run::{ServeError, log_to_stderr, run};
+pub use settings::{CertificateSource, Settings};
+pub use shutdown::{Phase, Shutdown};
+pub use table_source::{ConfigMapName, ParseConfigMapNameError, TableSource};

@@ -1,0 +1,287 @@
+//! The wiring of `serve`: the one place that knows every adapter.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::JoinSet};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Settings, Shutdown,
+    TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
+};
+use crate::{
+    admission::Admission,
+    audit,
+    cluster::{self, ConnectError, SecretNames, TableText},
+    metrics::{Metrics, RegistryResult},
+    registry::{Credentials, ReadCredentialsError, Resolver},
+    table::{Problems, Table},
+    tls::{Acceptor, FollowFiles, IssueError, LivePair, PairFiles, ReadPairError, Renew},
+};
+
+/// Why the webhook could not start, or ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The audit log cannot be written.
+    #[error("cannot start the audit log")]
+    Audit(#[from] audit::OpenLogError),
+    /// A port cannot be bound.
+    #[error("cannot start a server")]
+    Bind(#[from] BindError),
+    /// The certificate cannot be read.
+    #[error("cannot use the certificate")]
+    Certificate(#[from] ReadPairError),
+    /// The authority's certificate cannot be written.
+    #[error("cannot write the certificate of our own authority to `{path}`")]
+    CertificateFile {
+        /// Where to.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The API server cannot be asked.
+    #[error("cannot reach the cluster whose ConfigMap holds the mapping table")]
+    Cluster(#[from] ConnectError),
+    /// Something that must not end has ended.
+    #[error("`{0}` ended although nobody asked it to")]
+    Ended(&'static str),
+    /// No certificate could be made.
+    #[error("cannot make a certificate")]
+    Issue(#[from] IssueError),
+    /// The registry logins cannot be read.
+    #[error("cannot read the registry logins")]
+    Logins(#[from] ReadCredentialsError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    /// The table in the file has problems.
+    #[error("cannot read the mapping table `{path}`")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Every problem.
+        source: Problems,
+    },
+    /// The table's file cannot be read.
+    #[error("cannot read the mapping table `{path}`")]
+    TableFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Logs to stderr: lines for people on a terminal, JSON elsewhere; the level by `RUST_LOG`.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber can only be one of a test's; then its own stays.
+    let _already_set = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).with_target(false).try_init()
+    };
+}
+
+/// Runs the webhook until a signal has drained it.
+///
+/// # Errors
+/// What keeps it from starting, or a part that must not end and did; the rest is drained before.
+pub async fn run(settings: Settings) -> Result<(), ServeError> {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().map_err(ServeError::Signals)?;
+    let health = Arc::new(Health::new(shutdown.clone()));
+    let (table_ready, certificate_ready) = (health.condition("table"), health.condition("certificate"));
+    let listening = health.condition("listening");
+    let metrics = Arc::new(Metrics::new());
+    let admission = Arc::new(Admission {
+        table: ArcSwap::from_pointee(Table::default()),
+        resolver: Resolver::new(settings.cache),
+        log: audit::Log::start(&settings.audit, settings.audit_queue, Arc::clone(&metrics))?,
+        metrics: Arc::clone(&metrics),
+        options: settings.admission,
+    });
+
+    // Each of these goes on as long as the process does.
+    let mut parts: JoinSet<&'static str> = JoinSet::new();
+    let live = Arc::new(LivePair::default());
+    follow_certificate(settings.certificate, &live, &metrics, &mut parts)?;
+    certificate_ready.meet();
+    follow_table(settings.table, settings.has_lock, &admission, table_ready, &mut parts).await?;
+    let refreshing = Arc::clone(&admission);
+    parts.spawn(async move {
+        refreshing.resolver.refresh_forever().await;
+        "refresh"
+    });
+    let measuring = Arc::clone(&admission);
+    parts.spawn(async move { measure(&measuring).await });
+
+    let webhook = Listener::bind(settings.listen, Limits::default())?;
+    let ops = Listener::bind(settings.ops_listen, Limits::default())?;
+    let at = |listener: &Listener, asked: SocketAddr| listener.local_addr().unwrap_or(asked).to_string();
+    tracing::info!(webhook = at(&webhook, settings.listen), ops = at(&ops, settings.ops_listen), "listening");
+    let answering = Arc::clone(&admission);
+    let router = routes::webhook(
+        move |body, mode, timeout| {
+            let admission = Arc::clone(&answering);
+            async move { admission.answer(body, mode, timeout).await }
+        },
+        routes::BodyLimits::default(),
+    );
+    let policy = DrainPolicy { delay: settings.drain_delay, ..DrainPolicy::default() };
+    let serving =
+        serve(webhook, Some(Acceptor::new(live)), router, policy, shutdown.clone(), Arc::clone(&metrics));
+    // The ops port answers until the webhook has drained, and closes after it.
+    let ops_shutdown = Shutdown::new();
+    let ops_serving = tokio::spawn(serve(
+        ops,
+        None,
+        routes::ops(health, Arc::clone(&metrics)),
+        DrainPolicy { delay: Duration::ZERO, ..DrainPolicy::default() },
+        ops_shutdown.clone(),
+        Arc::new(Metrics::new()),
+    ));
+    listening.meet();
+
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        _drained = &mut serving => None,
+        part = parts.join_next() => {
+            let name = part.and_then(Result::ok).unwrap_or("a part of the service");
+            tracing::error!(part = name, "ended, so the process drains and ends");
+            shutdown.drain();
+            serving.await;
+            Some(name)
+        }
+    };
+    parts.shutdown().await;
+    ops_shutdown.drain();
+    if ops_serving.await.is_err() {
+        tracing::warn!("the ops port ended early");
+    }
+    if let Err(error) = admission.log.close(CLOSE_LIMIT) {
+        tracing::error!(%error, "audit lines are lost");
+    }
+    ended.map_or(Ok(()), |name| Err(ServeError::Ended(name)))
+}
+
+fn follow_certificate(
+    source: CertificateSource,
+    live: &Arc<LivePair>,
+    metrics: &Arc<Metrics>,
+    parts: &mut JoinSet<&'static str>,
+) -> Result<(), ServeError> {
+    let files = match source {
+        CertificateSource::Directory(folder) => PairFiles::in_directory(&folder),
+        CertificateSource::Files { certificate, key } => PairFiles::new(certificate, key),
+        CertificateSource::SelfSigned { ca_file } => {
+            let renew = Renew::start(&[], Arc::clone(live), Arc::clone(metrics))?;
+            if let Some(path) = ca_file {
+                std::fs::write(&path, renew.authority())
+                    .map_err(|source| ServeError::CertificateFile { path, source })?;
+            }
+            parts.spawn(async move {
+                renew.run().await;
+                "certificate"
+            });
+            return Ok(());
+        }
+    };
+    let follow = FollowFiles::start(files, Arc::clone(live), Arc::clone(metrics))?;
+    parts.spawn(async move {
+        follow.run().await;
+        "certificate"
+    });
+    Ok(())
+}
+
+async fn follow_table(
+    source: TableSource,
+    has_lock: bool,
+    admission: &Arc<Admission>,
+    condition: Condition,
+    parts: &mut JoinSet<&'static str>,
+) -> Result<(), ServeError> {
+    let logins = Credentials::from_environment()?;
+    let (names, wanted) = watch::channel(SecretNames::new());
+    let keeper = |secrets| TableKeeper {
+        admission: Arc::clone(admission),
+        condition: condition.clone(),
+        names,
+        secrets,
+        logins,
+        has_lock,
+    };
+    let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
+        TableSource::File(path) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ServeError::TableFile { path: path.clone(), source })?;
+            // At start a file with problems ends the process; later ones leave the last good table in force.
+            if let Err(source) = Table::parse(&text) {
+                return Err(ServeError::Table { path, source });
+            }
+            (keeper(None), watch_file(path, text))
+        }
+        TableSource::ConfigMap(name) => {
+            condition.note(format!("ConfigMap `{name}` was not read yet"));
+            let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
+            let watching = cluster::watch_table(&client, &name.namespace, &name.name);
+            let own_namespace = admission.options.own_namespace.as_deref().unwrap_or(&name.namespace);
+            let secrets = cluster::watch_secrets(&client, own_namespace, wanted);
+            follow_trouble(watching.trouble, condition.clone());
+            (keeper(Some(secrets.secrets)), watching.text)
+        }
+    };
+    parts.spawn(async move {
+        keeper.follow(text).await;
+        "table"
+    });
+    Ok(())
+}
+
+/// Says on `/readyz?verbose` what keeps the table from being read.
+fn follow_trouble(mut trouble: watch::Receiver<cluster::Trouble>, condition: Condition) {
+    tokio::spawn(async move {
+        while trouble.changed().await.is_ok() {
+            if let Some(text) = trouble.borrow_and_update().as_deref() {
+                condition.note(text);
+            }
+        }
+    });
+}
+
+/// Carries the resolver's figures over to the metrics.
+async fn measure(admission: &Admission) -> &'static str {
+    let metrics = &admission.metrics;
+    let mut before = admission.resolver.status(std::time::Instant::now()).counts;
+    let mut every = tokio::time::interval(MEASURE_EVERY);
+    loop {
+        every.tick().await;
+        let status = admission.resolver.status(std::time::Instant::now());
+        let left_alone =
+            status.registries.iter().filter(|registry| registry.left_alone_for.is_some()).count();
+        metrics.registries_left_alone.set(i64::try_from(left_alone).unwrap_or(i64::MAX));
+        metrics.cache_entries.set(i64::try_from(status.entries).unwrap_or(i64::MAX));
+        let now = status.counts;
+        for (result, count) in [
+            (RegistryResult::Found, now.found - before.found),
+            (RegistryResult::Missing, now.missing - before.missing),
+            (RegistryResult::Unauthorized, now.unauthorized - before.unauthorized),
+            (RegistryResult::Unavailable, now.unavailable - before.unavailable),
+        ] {
+            metrics.registry_requests(result, count);
+        }
+        before = now;
+    }
+}
+
+/// kube logs whole bodies that it cannot read, and every failed call; `cluster` says what matters.
+const DEFAULT_LOG: &str = "info,kube_client=off,kube_runtime=off";
+
+/// How often the resolver's figures are carried over.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the end waits for audit lines to be written.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,128 @@
+//! Puts a new table in force: the one writer of [`Admission::table`], and of how registries are reached.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{Condition, endpoints, endpoints::no_effect_yet, endpoints::secret_names};
+use crate::{
+    admission::Admission,
+    cluster::{SecretNames, Secrets, TableText},
+    registry::Credentials,
+    table::{Parsed, Problems, Table},
+    tls::wall_clock,
+};
+
+/// Follows the table's text and the Secrets that it names.
+pub(super) struct TableKeeper {
+    pub(super) admission: Arc<Admission>,
+    /// Met by the first good table; its note says what is wrong with a later one.
+    pub(super) condition: Condition,
+    /// The Secrets wanted.
+    pub(super) names: watch::Sender<SecretNames>,
+    /// The Secrets known; `None` outside a cluster.
+    pub(super) secrets: Option<watch::Receiver<Secrets>>,
+    /// Logins for registries whose entry names no Secret.
+    pub(super) logins: Option<Credentials>,
+    /// Whether `--lock` was given.
+    pub(super) has_lock: bool,
+}
+
+impl TableKeeper {
+    /// Goes on until a watch dies, which its owner has to take for the end of the process.
+    pub(super) async fn follow(mut self, mut text: watch::Receiver<TableText>) {
+        let mut secrets = self.secrets.clone();
+        loop {
+            self.read(&text.borrow_and_update().clone());
+            loop {
+                let secrets_changed = async {
+                    match &mut secrets {
+                        Some(secrets) => secrets.changed().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = text.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    changed = secrets_changed => match changed {
+                        Ok(()) => self.reach(&self.admission.table.load_full()),
+                        Err(_) => return,
+                    },
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, text: &TableText) {
+        match text {
+            TableText::Absent => self.refuse("there is no ConfigMap with the mapping table"),
+            TableText::KeyMissing => self.refuse("the mapping table's ConfigMap has no key `table.yaml`"),
+            TableText::Text { text, .. } => match Table::parse(text) {
+                Ok(parsed) => self.take(parsed),
+                Err(problems) => self.refuse(&first_lines(&problems)),
+            },
+            TableText::Unread => {}
+        }
+    }
+
+    /// Puts a table in force that has already been read.
+    pub(super) fn take(&mut self, Parsed { table, warnings }: Parsed) {
+        for warning in &warnings {
+            tracing::warn!(%warning, "mapping table");
+        }
+        if let Some(warning) = no_effect_yet(&table, self.has_lock) {
+            tracing::warn!(%warning, "mapping table");
+        }
+        let metrics = &self.admission.metrics;
+        metrics.table_rules.set(i64::try_from(table.rules().len()).unwrap_or(i64::MAX));
+        metrics
+            .table_last_success
+            .set(wall_clock().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+        let table = Arc::new(table);
+        self.names.send_if_modified(|names| {
+            let wanted = secret_names(&table);
+            let changed = *names != wanted;
+            *names = wanted;
+            changed
+        });
+        // How registries are reached first, so that no admission asks by the new table in the old way.
+        self.reach(&table);
+        tracing::info!(rules = table.rules().len(), "mapping table in force");
+        self.admission.table.store(table);
+        self.condition.meet();
+    }
+
+    fn refuse(&self, problem: &str) {
+        self.admission.metrics.table_errors.inc();
+        tracing::warn!(problem, "mapping table refused, the last good one stays in force");
+        self.condition.note(problem);
+    }
+
+    fn reach(&self, table: &Table) {
+        let secrets = self.secrets.as_ref().map(|secrets| secrets.borrow().clone());
+        let secret = |name: &str| secrets.as_ref().and_then(|secrets| secrets.get(name).map(Arc::clone));
+        if let Err(error) = self.admission.resolver.configure(endpoints(table, secret), self.logins.clone()) {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, "registries are reached as before");
+        }
+    }
+}
+
+/// Every problem on one line, cut to what a log takes.
+fn first_lines(problems: &Problems) -> String {
+    const MOST: usize = 20;
+    let mut text = String::new();
+    for problem in problems.iter().take(MOST) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&problem.to_string());
+    }
+    let more = problems.iter().len().saturating_sub(MOST);
+    if more > 0 {
+        let _ = write!(text, "; and {more} more");
+    }
+    text
+}

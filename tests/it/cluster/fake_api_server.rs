@@ -1,0 +1,272 @@
+//! An API server that knows ConfigMaps and Secrets of one namespace, on loopback.
+
+#![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use portolan::cluster::{Client, WatchPolicy};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+pub(super) const NAMESPACE: &str = "portolan";
+
+/// The server; it ends with this value.
+pub(super) struct FakeApiServer {
+    shared: Arc<Mutex<Shared>>,
+    address: String,
+    task: JoinHandle<()>,
+}
+
+/// What the server does with a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mood {
+    /// Answers as it should.
+    Well,
+    /// Answers with this status and a `Status` object.
+    Refuse(u16),
+    /// Refuses watches only.
+    RefuseWatch(u16),
+    /// Accepts, and never answers.
+    Stall,
+    /// Answers 200 with something else than was asked for, holding a canary.
+    Babble,
+}
+
+struct Shared {
+    mood: Mood,
+    version: u64,
+    objects: BTreeMap<(String, String), Value>,
+    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+    requests: Vec<String>,
+}
+
+impl FakeApiServer {
+    pub(super) async fn start() -> Self {
+        // The process's main does this; here every test does.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let shared = Shared {
+            mood: Mood::Well,
+            version: 1,
+            objects: BTreeMap::new(),
+            watchers: Vec::new(),
+            requests: Vec::new(),
+        };
+        let shared = Arc::new(Mutex::new(shared));
+        let router = Router::new()
+            .route("/api/v1/namespaces/{namespace}/{kind}", get(list))
+            .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { shared, address, task }
+    }
+
+    /// A client by way of a kubeconfig, impatient enough for tests.
+    pub(super) async fn client(&self) -> Client {
+        let policy = WatchPolicy {
+            call_timeout: Duration::from_secs(2),
+            watch_timeout: Duration::from_secs(30),
+            first_pause: Duration::from_millis(10),
+            longest_pause: Duration::from_millis(50),
+            secrets_every: Duration::from_millis(20),
+            secret_pace: Duration::from_millis(1),
+        };
+        self.client_with(policy).await
+    }
+
+    pub(super) async fn client_with(&self, policy: WatchPolicy) -> Client {
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "fake", "cluster": {"server": self.address}}],
+            "users": [{"name": "fake", "user": {"token": "canary-token"}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+            "current-context": "fake",
+        });
+        let mut file = NamedTempFile::new().unwrap();
+        write!(file, "{kubeconfig}").unwrap();
+        Client::from_kubeconfig(file.path(), policy).await.unwrap()
+    }
+
+    pub(super) fn set_mood(&self, mood: Mood) {
+        self.shared().mood = mood;
+    }
+
+    /// Creates or replaces an object, and tells the watchers.
+    pub(super) fn put(&self, kind: &str, name: &str, data: &Value) {
+        let mut shared = self.shared();
+        shared.version += 1;
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": if kind == "secrets" { "Secret" } else { "ConfigMap" },
+            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": shared.version.to_string()},
+            "data": data,
+        });
+        let known = shared.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
+        let event = if known.is_some() { "MODIFIED" } else { "ADDED" };
+        shared.tell(name, &json!({"type": event, "object": object}));
+    }
+
+    /// Replaces an object without telling anybody, as if the watch's connection had died.
+    pub(super) fn put_silently(&self, kind: &str, name: &str, data: &Value) {
+        let watchers = std::mem::take(&mut self.shared().watchers);
+        self.put(kind, name, data);
+        self.shared().watchers = watchers;
+    }
+
+    pub(super) fn delete(&self, kind: &str, name: &str) {
+        let mut shared = self.shared();
+        shared.version += 1;
+        let mut object = shared.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
+        object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
+        shared.tell(name, &json!({"type": "DELETED", "object": object}));
+    }
+
+    /// Sends a line to every watcher as it is.
+    pub(super) fn tell_raw(&self, line: &str) {
+        let line = Bytes::from(format!("{line}\n"));
+        self.shared().watchers.retain(|(_, watcher)| watcher.send(line.clone()).is_ok());
+    }
+
+    /// Ends every watch.
+    pub(super) fn close_watches(&self) {
+        self.shared().watchers.clear();
+    }
+
+    pub(super) fn open_watches(&self) -> usize {
+        let mut shared = self.shared();
+        shared.watchers.retain(|(_, watcher)| !watcher.is_closed());
+        shared.watchers.len()
+    }
+
+    /// The requests until now: path and query.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.shared().requests.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap()
+    }
+}
+
+impl Drop for FakeApiServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn tell(&mut self, name: &str, event: &Value) {
+        let line = Bytes::from(format!("{event}\n"));
+        self.watchers.retain(|(watched, watcher)| watched != name || watcher.send(line.clone()).is_ok());
+    }
+}
+
+type SharedState = State<Arc<Mutex<Shared>>>;
+
+/// `list` and `watch`, of one named object only, as the shipped rights allow.
+async fn list(
+    State(shared): SharedState,
+    Path((namespace, kind)): Path<(String, String)>,
+    uri: Uri,
+) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    let query = uri.query().unwrap_or_default().replace("%3D", "=");
+    let parameters: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let watching = parameters.contains_key("watch");
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("{} {kind}", if watching { "watch" } else { "list" }));
+        shared.mood
+    };
+    match mood {
+        Mood::RefuseWatch(code) if watching => return refusal(code),
+        Mood::Well | Mood::RefuseWatch(_) => {}
+        other => return moody(other).await,
+    }
+    let Some(name) =
+        parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="))
+    else {
+        return refusal(403);
+    };
+
+    let mut shared = shared.lock().unwrap();
+    if !watching {
+        let items: Vec<_> = shared.objects.get(&(kind, name.to_owned())).into_iter().collect();
+        let version = shared.version.to_string();
+        return json_body(&json!({"kind": "List", "metadata": {"resourceVersion": version}, "items": items}));
+    }
+    let (sender, receiver) = mpsc::unbounded_channel();
+    // What happened between the list and this watch.
+    let since: u64 = parameters["resourceVersion"].parse().unwrap();
+    if let Some(object) = shared.objects.get(&(kind, name.to_owned())) {
+        let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        if version > since {
+            sender.send(format!("{}\n", json!({"type": "MODIFIED", "object": object})).into()).unwrap();
+        }
+    }
+    shared.watchers.push((name.to_owned(), sender));
+    let lines = futures::stream::unfold(receiver, async |mut receiver| {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, std::io::Error>(line), receiver))
+    });
+    Body::from_stream(lines).into_response()
+}
+
+/// `get` by name.
+async fn read(
+    State(shared): SharedState,
+    Path((namespace, kind, name)): Path<(String, String, String)>,
+) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("get {kind}/{name}"));
+        shared.mood
+    };
+    if mood != Mood::Well {
+        return moody(mood).await;
+    }
+    let shared = shared.lock().unwrap();
+    shared.objects.get(&(kind, name)).map_or_else(not_found, json_body)
+}
+
+async fn moody(mood: Mood) -> Response {
+    match mood {
+        Mood::Refuse(code) | Mood::RefuseWatch(code) => refusal(code),
+        Mood::Stall => std::future::pending().await,
+        Mood::Babble => "canary: this is no JSON".into_response(),
+        Mood::Well => unreachable!("the caller answers well itself"),
+    }
+}
+
+fn refusal(code: u16) -> Response {
+    let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": format!("refused with {code}")});
+    // Real ones send this with 429, and clients that retry do so after it.
+    let headers = [(header::RETRY_AFTER, "1")];
+    (StatusCode::from_u16(code).unwrap(), headers, json_body(&status)).into_response()
+}
+
+fn not_found() -> Response {
+    let status = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no such object"});
+    (StatusCode::NOT_FOUND, json_body(&status)).into_response()
+}
+
+fn json_body(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}

@@ -1,0 +1,227 @@
+//! Registries that lie, babble, redirect and hang up.
+
+use portolan::{
+    image::Digest,
+    registry::{Answer, AnswerSource},
+};
+
+use super::{forgetful, found, password, resolve, resolver, with_login};
+use crate::support::{
+    authority::Authority,
+    fake_registry::{FakeRegistry, Fault, manifest},
+};
+
+const UNAVAILABLE: Answer = Answer::Unavailable { mirror: 0 };
+
+#[tokio::test]
+async fn without_a_digest_header_the_digest_is_that_of_the_bytes() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    registry.fault(Fault::NoDigest);
+    let resolver = resolver(forgetful(), &[&registry]);
+    let host = registry.host();
+    for image in [format!("{host}/team/app:v1"), format!("{host}/team/app@{digest}")] {
+        assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry), "{image}");
+    }
+    assert_eq!((registry.count("HEAD", ""), registry.count("GET", "")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_digest_that_is_not_that_of_the_bytes_is_an_error() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    let other = Digest::of(b"something else");
+    // Under the digest that is asked for lie other bytes.
+    registry.put_at("team/liar", digest.as_str(), &manifest("another"));
+    let resolver = resolver(forgetful(), &[&registry]);
+    let host = registry.host();
+    for (image, fault) in [
+        (format!("{host}/team/liar@{digest}"), Fault::None),
+        (format!("{host}/team/liar@{digest}"), Fault::NoDigest),
+        (format!("{host}/team/app@{digest}"), Fault::DigestHeader(other.to_string())),
+    ] {
+        registry.fault(fault.clone());
+        assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE, "{image}, {fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_get_that_names_another_digest_than_its_bytes_have_is_an_error() {
+    let registry = FakeRegistry::start().await;
+    registry.put("team/app", "v1", &manifest("app"));
+    let resolver = resolver(forgetful(), &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    registry.fault_at("HEAD", Fault::NoDigest);
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
+    registry.fault_at("GET", Fault::DigestHeader(Digest::of(b"something else").to_string()));
+    assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_longer_digest_is_taken_as_the_registry_names_it() {
+    let registry = FakeRegistry::start().await;
+    let text = manifest("app");
+    registry.put("team/app", "v1", &text);
+    let resolver = resolver(forgetful(), &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    let sha512 = format!("sha512:{}", "a".repeat(128));
+    registry.fault(Fault::DigestHeader(sha512.clone()));
+    assert_eq!(
+        resolve(&resolver, &[&image]).await,
+        found(0, &sha512.parse().unwrap(), AnswerSource::Registry)
+    );
+}
+
+#[tokio::test]
+async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not_left_alone_for_them() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    let resolver = resolver(
+        super::CachePolicy { fresh_for: std::time::Duration::ZERO, ..super::CachePolicy::default() },
+        &[&registry],
+    );
+    let image = format!("{}/team/app:v1", registry.host());
+    for fault in [
+        Fault::Html,
+        Fault::Body("{}".into()),
+        Fault::Body("<html>".into()),
+        Fault::Body("".into()),
+        Fault::Body(r#"{"schemaVersion": 1}"#.into()),
+        Fault::Endless,
+    ] {
+        registry.fault(fault.clone());
+        assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE, "{fault:?}");
+    }
+    registry.heal();
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
+}
+
+#[tokio::test]
+async fn a_manifest_of_more_than_4_mib_is_not_read() {
+    let registry = FakeRegistry::start().await;
+    let manifest = |spaces: usize| format!(r#"{{"schemaVersion":2{}}}"#, " ".repeat(spaces));
+    let resolver = resolver(forgetful(), &[&registry]);
+    registry.fault(Fault::NoDigest);
+    let fits = registry.put("team/app", "fits", &manifest(4 * 1024 * 1024 - 19));
+    registry.put("team/app", "exceeds", &manifest(4 * 1024 * 1024 - 18));
+    let host = registry.host();
+    let answer = resolve(&resolver, &[&format!("{host}/team/app:fits")]).await;
+    assert_eq!(answer, found(0, &fits, AnswerSource::Registry));
+    assert_eq!(resolve(&resolver, &[&format!("{host}/team/app:exceeds")]).await, UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_up_is_unavailable() {
+    let registry = FakeRegistry::start().await;
+    registry.fault(Fault::Close);
+    let resolver = resolver(forgetful(), &[&registry]);
+    assert_eq!(resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await, UNAVAILABLE);
+    assert_eq!(
+        registry.requests().len(),
+        2,
+        "tried once more, as a kept connection may just have ended, and no more"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_under_a_request_costs_no_answer() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    registry.fault(Fault::CloseOnce);
+    let resolver = resolver(forgetful(), &[&registry]);
+    let answer = resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await;
+    assert_eq!(answer, found(0, &digest, AnswerSource::Registry));
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_is_followed_without_the_credentials() {
+    let elsewhere = FakeRegistry::start().await;
+    let digest = elsewhere.put("team/app", "v1", &manifest("app"));
+    for builder in
+        [FakeRegistry::builder().basic("robot", "s3cret"), FakeRegistry::builder().tokens("robot", "s3cret")]
+    {
+        let registry = builder.start().await;
+        registry.put("team/app", "v0", &manifest("app"));
+        let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
+        let host = registry.host();
+        assert!(matches!(resolve(&resolver, &[&format!("{host}/team/app:v0")]).await, Answer::Found { .. }));
+        registry.fault_at("v1", Fault::Redirect(elsewhere.url().into()));
+        let answer = resolve(&resolver, &[&format!("{host}/team/app:v1")]).await;
+        assert_eq!(answer, found(0, &digest, AnswerSource::Registry));
+        let redirected =
+            registry.requests().into_iter().find(|request| request.path.ends_with("/v1")).unwrap();
+        assert_ne!(redirected.header("authorization"), "", "the registry itself gets them");
+    }
+    let requests = elsewhere.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| request.header("authorization").is_empty()), "{requests:?}");
+}
+
+#[tokio::test]
+async fn who_a_redirect_leads_to_cannot_ask_for_our_credentials() {
+    let thief = FakeRegistry::builder().basic("robot", "s3cret").start().await;
+    let registry = FakeRegistry::start().await;
+    registry.fault(Fault::Redirect(thief.url().into()));
+    let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
+    let image = format!("{}/team/app:v1", registry.host());
+    for fault in
+        [Fault::None, Fault::Unauthorized(format!(r#"Bearer realm="{}/token",service="x""#, thief.url()))]
+    {
+        thief.fault(fault);
+        assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unauthorized { mirror: 0 });
+    }
+    assert!(thief.requests().iter().all(|request| request.header("authorization").is_empty()));
+    assert_eq!(thief.count("GET", "/token"), 0);
+    registry.heal();
+    registry.put("team/app", "v1", &manifest("app"));
+    assert!(matches!(resolve(&resolver, &[&image]).await, Answer::Found { .. }));
+    assert!(
+        registry.requests().iter().all(|request| request.header("authorization").is_empty()),
+        "nor was it learnt"
+    );
+}
+
+#[tokio::test]
+async fn three_redirects_are_followed_and_not_a_fourth() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    let resolver = resolver(forgetful(), &[&registry]);
+    // Each hop leads to the one before it; the first of them answers.
+    let mut hops = vec![registry];
+    for _ in 0..4 {
+        let hop = FakeRegistry::start().await;
+        hop.fault(Fault::Redirect(hops.last().unwrap().url().into()));
+        hops.push(hop);
+    }
+    let hosts: Vec<_> = hops.iter().map(FakeRegistry::host).collect();
+    let endpoints = hosts.iter().map(|host| super::plain(host)).collect();
+    resolver.configure(endpoints, None).unwrap();
+    for (hop, expected) in [
+        (0, found(0, &digest, AnswerSource::Registry)),
+        (3, found(0, &digest, AnswerSource::Registry)),
+        (4, UNAVAILABLE),
+    ] {
+        let answer = resolve(&resolver, &[&format!("{}/team/app:v1", hosts[hop])]).await;
+        assert_eq!(answer, expected, "{hop} redirects");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_from_https_to_plain_http_or_to_nowhere_is_not_followed() {
+    let authority = Authority::new();
+    let plain = FakeRegistry::start().await;
+    plain.put("team/app", "v1", &manifest("app"));
+    let registry = FakeRegistry::builder().tls(&authority).start().await;
+    let resolver = portolan::registry::Resolver::new(forgetful());
+    let endpoint = portolan::registry::EndpointConfig {
+        ca_pem: Some(authority.pem().into()),
+        ..portolan::registry::EndpointConfig::new(registry.host())
+    };
+    resolver.configure(vec![endpoint], None).unwrap();
+    for target in [plain.url(), "file://", "mailto:", "https://"] {
+        registry.fault(Fault::Redirect(target.into()));
+        let answer = resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await;
+        assert_eq!(answer, UNAVAILABLE, "{target}");
+    }
+    assert_eq!(plain.requests().len(), 0);
+}
