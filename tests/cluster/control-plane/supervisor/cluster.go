@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,8 +15,12 @@ import (
 type cluster struct {
 	folder     string
 	authority  *authority
+	block      block // for Services, and for a node
 	components []*component
 	server     string // URL of the API server, once it has a port
+	node       *node  // nil: none was asked for
+
+	sandboxImage string // what a Pod's sandbox on the node is made of; empty: containerd's own choice
 }
 
 // component is a process of a cluster that listens on one port of 127.0.0.1.
@@ -48,12 +53,21 @@ const (
 )
 
 // newCluster makes folder, links and keys; nothing runs yet.
-func newCluster(folder string) (*cluster, error) {
+func newCluster(folder string, withNode bool, sandboxImage string) (*cluster, error) {
 	folder, err := makeFolder(folder)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{folder: folder}
+	c := &cluster{folder: folder, block: newBlock(0), sandboxImage: sandboxImage}
+	if withNode {
+		if err := checkNode(); err != nil {
+			return nil, err
+		}
+		c.node = &node{}
+		if c.block, c.node.claim, err = claimBlock(); err != nil {
+			return nil, err
+		}
+	}
 	if err := linkPrograms(c.path("bin")); err != nil {
 		return nil, err
 	}
@@ -61,12 +75,13 @@ func newCluster(folder string) (*cluster, error) {
 		return nil, err
 	}
 	return c, errors.Join(
-		c.authority.server("kube-apiserver", apiServerNames, net.IPv4(127, 0, 0, 1), serviceAddress),
+		c.authority.server("kube-apiserver", apiServerNames, net.IPv4(127, 0, 0, 1), c.block.apiService().AsSlice()),
 		c.authority.signingKey("service-account"),
 		c.authority.client("admin", "admin", "system:masters"),
 		c.authority.client("kube-apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
 		c.authority.client("kube-controller-manager", "system:kube-controller-manager"),
 		c.authority.client("kube-scheduler", "system:kube-scheduler"),
+		c.authority.client("kubelet", "system:node:"+nodeName, "system:nodes"),
 		os.WriteFile(c.path("audit-policy.yaml"), []byte(auditPolicy), 0o644),
 	)
 }
@@ -110,6 +125,11 @@ func (c *cluster) start(ctx context.Context) error {
 		}
 	}
 
+	if c.node != nil {
+		if err := c.startNode(); err != nil {
+			return err
+		}
+	}
 	controllerManager, err := c.begin("kube-controller-manager", c.controllerManagerArguments)
 	if err != nil {
 		return err
@@ -125,10 +145,13 @@ func (c *cluster) start(ctx context.Context) error {
 		return err
 	}
 	// The controllers have begun to work when the first of their objects is there, which every Pod needs.
-	return c.await(ctx, controllerManager, func() error {
+	if err := c.await(ctx, controllerManager, func() error {
 		_, err := admin.get(c.server + "/api/v1/namespaces/default/serviceaccounts/default")
 		return err
-	})
+	}); err != nil || c.node == nil {
+		return err
+	}
+	return eventually(ctx, "the node", startLimit, c.processes(), func() error { return nodeReady(admin, c.server) })
 }
 
 // begin starts a component on a free port and does not wait for it.
@@ -148,7 +171,12 @@ func (c *cluster) run(started *component, name string) error {
 		return err
 	}
 	started.port = ports[0]
-	started.process, err = startProcess(c.path("logs"), name, c.path("bin", name), nil, started.arguments(ports[0])...)
+	started.process, err = launch{
+		name:      name,
+		logs:      c.path("logs"),
+		program:   c.path("bin", name),
+		arguments: started.arguments(ports[0]),
+	}.start()
 	return err
 }
 
@@ -185,7 +213,13 @@ func (c *cluster) watch(ctx context.Context) error {
 
 // stop ends everything, clients before their servers: none then waits for an answer that cannot come.
 func (c *cluster) stop() {
-	all := c.processes() // etcd, kube-apiserver, and the clients of the latter
+	if c.node != nil && c.node.keeper != nil {
+		stopAll(nodePatience, c.node.keeper)
+	}
+	var all []*process // etcd, kube-apiserver, and the clients of the latter
+	for _, started := range c.components {
+		all = append(all, started.process)
+	}
 	servers := min(2, len(all))
 	stopAll(stopPatience, all[servers:]...)
 	for _, p := range slices.Backward(all[:servers]) {
@@ -199,7 +233,7 @@ func (c *cluster) description() Description {
 	for _, p := range c.processes() {
 		pids[p.name] = p.pid
 	}
-	return Description{
+	description := Description{
 		AuditLog:   c.path("logs", "audit.log"),
 		Bin:        c.path("bin"),
 		Dir:        c.folder,
@@ -207,12 +241,23 @@ func (c *cluster) description() Description {
 		Pids:       pids,
 		Server:     c.server,
 	}
+	if c.node != nil {
+		maps.Copy(pids, nodePids(c.node.keeper.pid))
+		name, registries := nodeName, c.path("certs.d")
+		socket := c.path("node", "run-containerd", "containerd.sock")
+		description.ContainerdSocket, description.Node, description.NodeRegistryConfig = &socket, &name, &registries
+	}
+	return description
 }
 
+// processes are all that must not end.
 func (c *cluster) processes() []*process {
-	processes := make([]*process, len(c.components))
-	for i, started := range c.components {
-		processes[i] = started.process
+	var processes []*process
+	for _, started := range c.components {
+		processes = append(processes, started.process)
+	}
+	if c.node != nil && c.node.keeper != nil {
+		processes = append(processes, c.node.keeper)
 	}
 	return processes
 }

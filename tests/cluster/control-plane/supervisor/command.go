@@ -31,11 +31,25 @@ func Main(arguments []string) int {
 	// Children get a death signal when the thread that started them ends, see startProcess.
 	runtime.LockOSThread()
 
-	if len(arguments) > 0 && arguments[0] == "up" {
+	switch {
+	case len(arguments) > 0 && arguments[0] == "up":
 		return up(arguments[1:])
+	case len(arguments) == 2 && arguments[0] == "node": // only the supervisor calls it
+		return status(keep(arguments[1]))
+	case len(arguments) == 2 && arguments[0] == "node-init": // only the keeper calls it
+		return status(nodeInit(arguments[1]))
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return 2
+}
+
+// status prints the error, if there is one, and returns the exit status for it.
+func status(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "error: %v\n", err)
+	return 1
 }
 
 func up(arguments []string) int {
@@ -45,6 +59,8 @@ func up(arguments []string) int {
 		flags.PrintDefaults()
 	}
 	folder := flags.String("dir", "", "folder for all files of this run; is made, or must be empty")
+	withNode := flags.Bool("node", false, "also start a real node: containerd and kubelet (needs root)")
+	sandboxImage := flags.String("sandbox-image", "", "image of the sandbox of each Pod on the node, as containerd pulls it")
 	if err := flags.Parse(arguments); err != nil {
 		return 2
 	}
@@ -52,7 +68,7 @@ func up(arguments []string) int {
 		flags.Usage()
 		return 2
 	}
-	c, err := newCluster(*folder)
+	c, err := newCluster(*folder, *withNode, *sandboxImage)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		return 2
@@ -77,11 +93,10 @@ func up(arguments []string) int {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "error: %v\n", err)
 	if early := (*earlyEnd)(nil); errors.As(err, &early) {
-		fmt.Fprintf(os.Stderr, "\nthe end of `%s`:\n%s\n", early.process.log, early.process.tail(30))
+		err = fmt.Errorf("%w\n\nthe end of `%s`:\n%s", err, early.process.log, early.process.tail(30))
 	}
-	return 1
+	return status(err)
 }
 
 // makeFolder makes the folder of a run with its subfolders. One that has anything in it already is refused.
@@ -93,7 +108,7 @@ func makeFolder(folder string) (string, error) {
 	if entries, err := os.ReadDir(folder); err == nil && len(entries) > 0 {
 		return "", fmt.Errorf("`%s` is not empty", folder)
 	}
-	for _, name := range []string{"bin", "certificates", "etcd", "logs"} {
+	for _, name := range []string{"bin", "certificates", "certs.d", "etcd", "logs"} {
 		if err := os.MkdirAll(filepath.Join(folder, name), 0o755); err != nil {
 			return "", err
 		}

@@ -1,16 +1,6 @@
 package supervisor
 
-import (
-	"net"
-)
-
 // The flags of each component. Only what differs from production, or has no default, is here.
-
-// serviceRange is where the addresses of Services come from. Nothing routes them (there is no kube-proxy).
-const serviceRange = "10.96.0.0/16"
-
-// serviceAddress is that of the Service `kubernetes`: always the first of the range.
-var serviceAddress = net.IPv4(10, 96, 0, 1)
 
 // apiServerNames are the names in the API server's certificate.
 var apiServerNames = []string{
@@ -66,7 +56,7 @@ func (c *cluster) apiServerArguments(etcd *component) func(port string) []string
 			"--service-account-issuer", "https://kubernetes.default.svc",
 			"--service-account-key-file", c.authority.path("service-account.pub"),
 			"--service-account-signing-key-file", c.authority.path("service-account.key"),
-			"--service-cluster-ip-range", serviceRange,
+			"--service-cluster-ip-range", c.block.services.String(),
 			"--tls-cert-file", c.authority.path("kube-apiserver.crt"),
 			"--tls-private-key-file", c.authority.path("kube-apiserver.key"),
 		}

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// process is one running component. It leads a process group of its own, and the kernel kills it when the
-// supervisor dies in whatever way.
+// process is one running component. It leads a process group of its own.
 type process struct {
 	name string
 	log  string
@@ -20,28 +19,47 @@ type process struct {
 	end  string
 }
 
-// startProcess runs a program with its output in `LOGS/NAME.log`. `stdin` may be nil.
+// launch is how a process is started.
+type launch struct {
+	name      string
+	logs      string // folder of its log, `NAME.log`
+	program   string
+	arguments []string
+	stdin     *os.File   // nil: empty
+	inherited []*os.File // what else it gets, from file descriptor 3 on
+	survives  bool       // whether it outlives us; if not, the kernel kills it when we end, however that is
+	unwatched bool       // whether the caller waits for it (`done` is never closed then)
+}
+
+// start starts the process.
 //
-// The death signal comes when the *thread* that started the process ends, so this must be called on the
-// goroutine that Main has locked to its thread.
-func startProcess(logs, name, program string, stdin *os.File, arguments ...string) (*process, error) {
-	path := filepath.Join(logs, name+".log")
-	log, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+// The death signal of the kernel comes when the *thread* that started the process ends, so this must be called
+// on the goroutine that Main has locked to its thread.
+func (l launch) start() (*process, error) {
+	path := filepath.Join(l.logs, l.name+".log")
+	log, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 
-	command := exec.Command(program, arguments...)
+	command := exec.Command(l.program, l.arguments...)
 	command.Stdout, command.Stderr = log, log
-	if stdin != nil {
-		command.Stdin = stdin
+	command.ExtraFiles = l.inherited
+	if l.stdin != nil {
+		command.Stdin = l.stdin
 	}
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if !l.survives {
+		command.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start %s: %w", name, err)
+		return nil, fmt.Errorf("cannot start %s: %w", l.name, err)
 	}
-	p := &process{name: name, log: path, pid: command.Process.Pid, done: make(chan struct{})}
+	p := &process{name: l.name, log: path, pid: command.Process.Pid, done: make(chan struct{})}
+	if l.unwatched {
+		return p, command.Process.Release()
+	}
 	go func() {
 		_ = command.Wait()
 		p.end = command.ProcessState.String()
