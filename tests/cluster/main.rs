@@ -12,7 +12,9 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
 mod load;
+mod logins;
 mod namespaces;
+mod node;
 mod outages;
 mod pods;
 mod projects;
@@ -30,18 +32,19 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
     let trials = [
+        // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        node::trials(),
+        projects::trials(),
+        namespaces::trials(),
+        load::trials(),
+        outages::trials(),
+        table::trials(),
         updates::trials(),
         pods::trials(),
-        namespaces::trials(),
-        table::trials(),
-        projects::trials(),
-        outages::trials(),
-        load::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+        logins::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

@@ -33,7 +33,8 @@ pub struct Portolan {
     /// Its certificate.
     pub pair: Pair,
     ops: String,
-    audit: PathBuf,
+    /// The file with its audit lines.
+    pub audit_log: PathBuf,
 }
 
 /// How to start one.
@@ -84,7 +85,7 @@ impl Portolan {
             },
             folder.join("log"),
         )?;
-        Ok(Self { process, address, table, pair, ops, audit })
+        Ok(Self { process, address, table, pair, ops, audit_log: audit })
     }
 
     /// Waits until `/readyz` says so.
@@ -114,7 +115,7 @@ impl Portolan {
 
     /// The lines of its audit log until now.
     pub fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.audit).unwrap_or_default();
+        let text = fs::read_to_string(&self.audit_log).unwrap_or_default();
         // The last line may still be on its way.
         text.split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))

@@ -100,12 +100,22 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Whether only [`USER`] may read.
+    pub fn has_login(&self) -> bool {
+        self.access != Access::Plain
+    }
+
+    /// The authority behind its certificate, if it has one.
+    pub fn authority(&self) -> Option<String> {
+        (self.access == Access::Login).then(authority_pem)
+    }
+
     /// Its row in the table's `registries`, with `more` fields such as `pullSecret: harbor-pull`.
     pub fn entry(&self, more: &[&str]) -> String {
         let mut entry = format!("- host: {}\n", self.host());
-        if self.access == Access::Login {
+        if let Some(authority) = self.authority() {
             entry.push_str("  ca: |\n");
-            for line in authority_pem().lines() {
+            for line in authority.lines() {
                 entry.push_str(&format!("    {line}\n"));
             }
         } else {
@@ -213,10 +223,10 @@ impl Registry {
 
     fn client(&self) -> Client {
         let mut config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
-        if self.access == Access::Login {
+        if let Some(authority) = self.authority() {
             config.protocol = ClientProtocol::Https;
             config.tls_certs_only =
-                vec![Certificate { encoding: CertificateEncoding::Pem, data: authority_pem().into_bytes() }];
+                vec![Certificate { encoding: CertificateEncoding::Pem, data: authority.into_bytes() }];
         }
         Client::new(config)
     }
