@@ -6,6 +6,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::string_slice,
     reason = "a test says by failing"
 )]
@@ -18,6 +20,7 @@ mod node;
 mod outages;
 mod pods;
 mod projects;
+mod serving;
 mod support;
 mod table;
 mod updates;
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         projects::trials(),
         namespaces::trials(),
         load::trials(),
+        serving::trials(),
         outages::trials(),
         table::trials(),
         updates::trials(),

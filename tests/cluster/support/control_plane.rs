@@ -118,8 +118,8 @@ impl ControlPlane {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("ca.crt"), authority).unwrap();
         let hosts = format!(
-            "server = \"https://{host}\"\n\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = {:?}\n",
-            folder.join("ca.crt")
+            "server = \"https://{host}\"\n\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
+            folder.join("ca.crt").display()
         );
         fs::write(folder.join("hosts.toml"), hosts).unwrap();
     }

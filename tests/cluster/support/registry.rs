@@ -1,6 +1,7 @@
 //! A real registry, a process for each test: Debian's docker-registry over a folder.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -116,13 +117,13 @@ impl Registry {
         if let Some(authority) = self.authority() {
             entry.push_str("  ca: |\n");
             for line in authority.lines() {
-                entry.push_str(&format!("    {line}\n"));
+                writeln!(entry, "    {line}").unwrap();
             }
         } else {
             entry.push_str("  plainHttp: true\n");
         }
         for field in more {
-            entry.push_str(&format!("  {field}\n"));
+            writeln!(entry, "  {field}").unwrap();
         }
         entry
     }

@@ -220,7 +220,7 @@ impl SceneBuilder {
         } else {
             options.table = Some(table);
         }
-        let portolan = Portolan::start(options)?;
+        let portolan = Portolan::start(&options)?;
         let webhook =
             Webhook::register(&plane.api, &namespace, &namespace, plane.shipped_webhook(), &portolan.address);
         wait_called(&plane.api, &portolan, &namespace);
