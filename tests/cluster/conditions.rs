@@ -23,7 +23,13 @@ fn no_condition_errs_on_a_pod_without_optional_fields() -> Outcome {
         let created = scene.create(&pod(&name, present));
         assert_eq!(image(&created, "containers/web"), rewritten("1.25"), "{name}");
 
-        let mut edited = created;
+        // No image changes, so nothing in the last condition is true: only now would one operand's error count.
+        let labelled = |pod: &Value, label: &str| {
+            let mut pod = pod.clone();
+            pod["metadata"]["labels"] = json!({"edited": label});
+            scene.api().overwrite(&scene.path(&format!("pods/{name}")), &pod).unwrap()
+        };
+        let mut edited = labelled(&created, "once");
         edited["spec"]["containers"][0]["image"] = json!("nginx:1.26");
         let edited = scene.api().overwrite(&scene.path(&format!("pods/{name}")), &edited).unwrap();
         assert_eq!(image(&edited, "containers/web"), rewritten("1.26"), "{name}");
@@ -43,7 +49,7 @@ fn no_condition_errs_on_a_pod_without_optional_fields() -> Outcome {
             assert_eq!(image(&debugged, &format!("ephemeralContainers/look-{count}")), rewritten("1.27"));
         }
 
-        let mut edited = debugged;
+        let mut edited = labelled(&debugged, "twice");
         edited["spec"]["containers"][0]["image"] = json!("nginx:1.28");
         let edited = scene.api().overwrite(&scene.path(&format!("pods/{name}")), &edited).unwrap();
         assert_eq!(image(&edited, "containers/web"), rewritten("1.28"), "{name}");

@@ -102,7 +102,7 @@ const SHOWN_LINES: usize = 40;
 pub fn installed(program: &str, package: &str) -> Result<PathBuf, Missing> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders)
-        .chain(["/usr/sbin".into(), "/usr/local/go/bin".into()])
+        .chain(["/usr/sbin".into()])
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
         .ok_or_else(|| Missing(format!("{program} is not installed (Debian: {package})")))
