@@ -100,7 +100,7 @@ control-plane:
 
 .PHONY: test-cluster
 test-cluster:
-	cargo test --test cluster --locked
+	PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked
 
 .PHONY: docs
 docs: ## Builds the library's documentation

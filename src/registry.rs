@@ -7,13 +7,14 @@
 //!
 //! From the wire up: [`transport`] sends bounded requests, [`challenge`] and [`token`] log in, [`client`] joins the
 //! three for one registry, [`manifest`] reads digests with it; [`host`] adds the logins, the [`breaker`] and the
-//! [`flight`]s under way; [`memory`] keeps answers, [`resolver`] asks in order, and [`refresh`] asks again in the
-//! background.
+//! [`flight`]s under way, and [`registries`] holds them all; [`memory`] keeps answers, [`resolver`] asks in order, and
+//! [`refresh`] asks again in the background.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
 //! bound. No lock is held over I/O.
 
+mod answer;
 mod breaker;
 mod challenge;
 mod client;
@@ -26,14 +27,16 @@ mod manifest;
 mod memory;
 mod policy;
 mod refresh;
+mod registries;
 mod resolver;
 mod token;
 mod transport;
 mod trust;
 
+pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
 pub use counters::Counts;
 pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
 pub use policy::CachePolicy;
-pub use resolver::{Answer, AnswerSource, Question, RegistryStatus, Resolver, Status};
+pub use resolver::Resolver;
 pub use trust::TrustError;

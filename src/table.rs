@@ -12,6 +12,8 @@ use std::sync::Arc;
 use crate::image::Reference;
 
 mod document;
+mod hash;
+mod keys;
 mod lookup;
 mod meaning;
 mod mirror;

@@ -8,10 +8,10 @@ use crate::{
     metrics::Verdict as Counted,
     review::{Answer, Envelope, Pod, Request, Review, Verdict},
     rewrite::{
-        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Scope, Sources, exemption, fields,
-        plan, same_name, standing, whole_pod,
+        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Reason, Scope, Sources, exemption,
+        fields, plan, same_name, standing, whole_pod,
     },
-    table::Table,
+    table::{Mirror, Rule, Table},
 };
 
 /// Answers one review. Ready at its first poll if every image is known.
@@ -144,6 +144,29 @@ fn answer(
     Answer { patch: patch.as_deref(), ..answer }.to_json()
 }
 
+/// Logs an image whose mirrors did not give what the table asks for.
+fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decision) {
+    if !matches!(
+        decision.reason,
+        Reason::Missing | Reason::NotLocked | Reason::Unauthorized | Reason::Unavailable
+    ) {
+        return;
+    }
+    let rule = decision.rule.as_deref();
+    let mirror = rule.zip(decision.mirror).and_then(|(rule, mirror)| rule.mirrors().get(mirror));
+    tracing::warn!(
+        uid = head.uid,
+        namespace = head.namespace,
+        pod = head.pod,
+        source = message::shortened(field.image, message::MAX_AUDITED),
+        mirror = mirror.map(Mirror::as_str),
+        rule = rule.map(Rule::source),
+        outcome = decision.outcome.word(),
+        reason = decision.reason.word(),
+        "image not pinned as the table asks"
+    );
+}
+
 /// Counts the admission and hands its decisions to the audit log.
 fn keep_record(
     state: &Admission,
@@ -154,9 +177,9 @@ fn keep_record(
     started: Instant,
 ) {
     let metadata = pod.metadata.as_ref();
-    let owner = metadata
-        .and_then(|metadata| metadata.owner_references.as_deref())
-        .and_then(|owners| owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first()));
+    let owner = metadata.and_then(|metadata| metadata.owner_references.as_deref()).and_then(|owners| {
+        owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first())
+    });
     let pod_name = match metadata {
         _ if !request.name.is_empty() => &request.name,
         Some(metadata) if !metadata.name.is_empty() => &metadata.name,
@@ -173,6 +196,9 @@ fn keep_record(
         dry_run: request.dry_run.unwrap_or_default(),
         mode,
     };
+    for Judged { field, decision } in &images {
+        warn_if_unlike_the_table(&head, field, decision);
+    }
     let is_denied = images.iter().any(|image| image.decision.outcome == Outcome::Denied);
     let elapsed = started.elapsed();
     if !head.dry_run {

@@ -29,9 +29,7 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
     let would = if mode == Mode::Audit { "would be " } else { "" };
     let what = match &decision.outcome {
         Outcome::Denied if mode == Mode::Audit => "would be denied".to_owned(),
-        Outcome::Denied => return None,
         Outcome::Kept if explain(decision.reason).is_some() => format!("{would}kept as written"),
-        Outcome::Kept => return None,
         Outcome::Rewritten { .. } if decision.is_unpinned() && decision.digest.is_none() => {
             format!("{would}rewritten without a digest")
         }
@@ -41,7 +39,7 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
         Outcome::Rewritten { to } if mode == Mode::Audit => {
             format!("would be rewritten to `{}`", shortened(to, MAX_REFERENCE))
         }
-        Outcome::Rewritten { .. } => return None,
+        Outcome::Denied | Outcome::Kept | Outcome::Rewritten { .. } => return None,
     };
     let why = explain(decision.reason).map_or_else(String::new, |why| format!(": {why}"));
     let (list, reason) = (field.place.list.word(), decision.reason.word());
@@ -154,6 +152,6 @@ const MAX_WARNING: usize = 256;
 /// How much of a reference a sentence shows.
 const MAX_REFERENCE: usize = 120;
 /// How much of a reference an audit annotation shows: more than any valid one has.
-const MAX_AUDITED: usize = 1024;
+pub(super) const MAX_AUDITED: usize = 1024;
 /// The most bytes of the audit annotation's value.
 const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;

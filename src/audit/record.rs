@@ -9,11 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::{
-    image::{Digest, Reference},
-    rewrite::{Decision, Mode, Outcome, ResolvedFrom},
-    table::{Mirror, Rule},
-};
+use crate::rewrite::{Decision, Mode, Outcome, ResolvedFrom};
 
 /// What was decided about one Pod, owned, to be written by another thread.
 ///
@@ -183,31 +179,38 @@ impl Record {
         Ok(())
     }
 
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "their paths would name rooms that this one does not know"
+    )]
     fn line<'a>(&'a self, image: &'a Image) -> LineImage<'a> {
         let decision = &image.decision;
         let reference = decision.reference.as_ref();
         let written = match image.written {
             Some(span) => self.text(span),
-            None => reference.map_or("", Reference::written),
+            None => reference.map_or("", |reference| reference.written()),
         };
         let rule = decision.rule.as_deref();
         LineImage {
             field: self.text(image.field),
             container: self.text(image.container),
             written: cut(written),
-            reference: reference.map(Reference::as_str),
+            reference: reference.map(|reference| reference.as_str()),
             result: match &decision.outcome {
                 Outcome::Denied => None,
                 Outcome::Kept => Some(cut(written)),
                 Outcome::Rewritten { to } => Some(to),
             },
-            digest: decision.digest.as_ref().map(Digest::as_str),
-            rule: rule.map(Rule::source),
-            rule_namespaces: rule.and_then(Rule::namespaces),
+            digest: decision.digest.as_ref().map(|digest| digest.as_str()),
+            rule: rule.map(|rule| rule.source()),
+            rule_namespaces: rule.and_then(|rule| rule.namespaces()),
             outcome: decision.outcome.word(),
             reason: decision.reason.word(),
             resolved_from: decision.resolved_from.map(ResolvedFrom::word),
-            mirror: decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror)).map(Mirror::as_str),
+            mirror: decision
+                .mirror
+                .and_then(|mirror| rule?.mirrors().get(mirror))
+                .map(|mirror| mirror.as_str()),
             elapsed_micros: self.elapsed.as_micros(),
         }
     }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use super::record::Record;
-use crate::metrics::{Events, Metrics};
+use crate::metrics::Metrics;
 
 /// The audit log: a handle that is cheap to clone.
 ///
@@ -37,7 +37,7 @@ use crate::metrics::{Events, Metrics};
 #[derive(Clone, Debug)]
 pub struct Log {
     queue: SyncSender<Message>,
-    dropped: Events,
+    metrics: Arc<Metrics>,
     /// Says once that the writer is done: nobody sends on it, it only ends.
     done: Arc<Mutex<Receiver<()>>>,
 }
@@ -91,11 +91,10 @@ impl Log {
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let (running, done) = sync_channel(0);
-        let dropped = metrics.audit_dropped.clone();
         let mut writer = Writer {
             queue: receiver,
             output,
-            metrics,
+            metrics: Arc::clone(&metrics),
             buffer: Vec::new(),
             closing: false,
             failing: false,
@@ -105,7 +104,7 @@ impl Log {
             let _running: SyncSender<()> = running;
             writer.run();
         })?;
-        Ok(Self { queue: sender, dropped, done: Arc::new(Mutex::new(done)) })
+        Ok(Self { queue: sender, metrics, done: Arc::new(Mutex::new(done)) })
     }
 
     /// Hands over a record; never waits. One that finds the queue full is dropped and counted.
@@ -114,7 +113,7 @@ impl Log {
             return;
         }
         if self.queue.try_send(Message::Record(record)).is_err() {
-            self.dropped.inc();
+            self.metrics.audit_dropped.inc();
         }
     }
 

@@ -14,10 +14,11 @@ use super::{ExitStatus, OutputFormat, Printer, parse_duration};
 use crate::{
     admission::{Asking, decide},
     cluster::{self, TableText},
+    image::{Digest, Reference},
     registry::{CachePolicy, Credentials, Resolver},
-    rewrite::{Decision, Outcome, Pull, Reason, is_placeholder, plan},
+    rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
     server::{ConfigMapName, endpoints, no_effect_yet},
-    table::{Considered, Table},
+    table::{Considered, Mirror, Rule, Table},
 };
 
 /// What `explain` is asked.
@@ -178,17 +179,17 @@ impl<'a> Row<'a> {
         let considered = decision.reference.as_ref().map(|reference| table.considered(reference, namespace));
         Self {
             written,
-            reference: decision.reference.as_ref().map(|reference| reference.as_str()),
-            rule: rule.map(|rule| rule.source()),
+            reference: decision.reference.as_ref().map(Reference::as_str),
+            rule: rule.map(Rule::source),
             mirror: rule
                 .zip(decision.mirror)
                 .and_then(|(rule, mirror)| rule.mirrors().get(mirror))
-                .map(|mirror| mirror.as_str()),
+                .map(Mirror::as_str),
             result,
-            digest: decision.digest.as_ref().map(|digest| digest.as_str()),
+            digest: decision.digest.as_ref().map(Digest::as_str),
             outcome: decision.outcome.word(),
             reason: decision.reason.word(),
-            resolved_from: decision.resolved_from.map(|from| from.word()),
+            resolved_from: decision.resolved_from.map(ResolvedFrom::word),
             considered: considered.unwrap_or_default().into_iter().map(ConsideredRow::from).collect(),
         }
     }
@@ -216,23 +217,22 @@ fn print(rows: &[Row<'_>], output: OutputFormat, printer: &mut Printer) -> anyho
         }
         printer.line(row.written)?;
         printer.line(&format!("  {} ({})", row.outcome, row.reason))?;
-        let from = row.resolved_from.map(|from| format!("known from: {from}"));
         for (name, value) in [
             ("result", row.result),
             ("reference", row.reference),
             ("rule", row.rule),
             ("mirror", row.mirror),
             ("digest", row.digest),
-            ("", from.as_deref()),
+            ("known from", row.resolved_from),
         ] {
             if let Some(value) = value {
-                printer.line(format!("  {name:<10} {value}").trim_end())?;
+                printer.line(&format!("  {name:<10}  {value}"))?;
             }
         }
         for considered in &row.considered {
             let scope = considered.namespaces.as_ref().map(|patterns| format!(" in {}", patterns.join(", ")));
             printer.line(&format!(
-                "  considered {}{} (line {}): {}",
+                "  considered  {}{} (line {}): {}",
                 considered.rule,
                 scope.unwrap_or_default(),
                 considered.line,

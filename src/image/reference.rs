@@ -77,7 +77,7 @@ impl Reference {
         let same = parts.registry == Some(parts.registry_written)
             && !parts.official
             && (parts.tag.is_some() || parts.digest.is_some());
-        let tag = parts.tag.or(if parts.digest.is_none() { Some("latest") } else { None });
+        let tag = parts.tag.or_else(|| parts.digest.is_none().then_some("latest"));
         let start = if same { 0 } else { written.len() };
         let registry_end = start + registry.len();
         let name_end = registry_end + 1 + if parts.official { 8 } else { 0 } + parts.repository.len();

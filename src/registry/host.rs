@@ -9,7 +9,7 @@ use std::{
 use super::{
     breaker::{Breaker, Permit},
     client::Client,
-    credentials::{LoginId, ScopedLogin},
+    credentials::ScopedLogin,
     endpoint::{ConfigureError, EndpointConfig},
     flight::Flights,
     manifest::{self, FetchError},
@@ -77,7 +77,7 @@ impl Host {
 
     /// Under which key answers about `reference` are kept. Allocates nothing.
     pub(super) fn probe<'a>(&self, reference: &'a Reference) -> Probe<'a> {
-        let login = self.login(reference).map_or(LoginId::default(), |login| login.id);
+        let login = self.login(reference).map(|login| login.id).unwrap_or_default();
         Probe { reference, login }
     }
 

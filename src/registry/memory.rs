@@ -103,7 +103,8 @@ impl Memory {
 
     /// Keeps an answer in place of whatever was known.
     pub(super) fn found(&self, key: &Key, digest: Digest, now: Instant) {
-        let used = self.answers.get(key).map_or(self.moment(now), |known| known.used.load(Ordering::Relaxed));
+        let before = self.answers.get(key);
+        let used = before.map_or_else(|| self.moment(now), |known| known.used.load(Ordering::Relaxed));
         let known = Known { digest, fetched: now, used: AtomicU64::new(used), refreshed: AtomicU64::new(0) };
         self.answers.insert(key.clone(), Arc::new(known));
         self.refusals.invalidate(key);

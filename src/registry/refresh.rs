@@ -35,7 +35,7 @@ impl Resolver {
     }
 
     async fn refresh(&self, key: Arc<Key>) {
-        let Some(host) = self.shared.host(key.reference.registry()) else {
+        let Some(host) = self.shared.registries.get(key.reference.registry()) else {
             return;
         };
         let now = Instant::now();

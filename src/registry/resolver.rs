@@ -7,22 +7,22 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-
 use super::{
+    answer::{Answer, AnswerSource, Question, RegistryStatus, Status},
     breaker::Permit,
-    counters::{Counters, Counts},
-    credentials::{Credentials, ScopedLogin},
+    counters::Counters,
+    credentials::Credentials,
     endpoint::{ConfigureError, EndpointConfig},
     flight::{Boarded, Late},
     host::{Chain, Host, Verdict},
     manifest::FetchError,
     memory::{Key, Memory, Refusal},
     policy::CachePolicy,
+    registries::Registries,
     trust::Trust,
 };
 use crate::image::{Digest, Reference};
@@ -53,85 +53,14 @@ pub struct Resolver {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What is asked: one image, in any of its mirrors.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The places where it may be, in the order of the rule; each has a tag, a digest or both.
-    pub mirrors: &'a [&'a Reference],
-    /// Whether only a very young answer may be used unasked (`imagePullPolicy: Always`).
-    pub always: bool,
-}
-
-/// What came of a question. In the last two, `mirror` is the first that did not say that it has no such image.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
-    /// A mirror has it.
-    Found {
-        /// Which one, as an index into the question's mirrors.
-        mirror: usize,
-        /// The digest: an index's, where there is one.
-        digest: Digest,
-        /// How we know.
-        from: AnswerSource,
-    },
-    /// Every mirror says that it has no such image.
-    Missing,
-    /// Those that did not say so refused our login.
-    Unauthorized {
-        /// The first of them.
-        mirror: usize,
-    },
-    /// At least one did not say, or not in time.
-    Unavailable {
-        /// The first that did not say 404.
-        mirror: usize,
-    },
-}
-
-/// How an answer came to be known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AnswerSource {
-    /// A fresh answer, used unasked.
-    Memory,
-    /// The registry said so just now.
-    Registry,
-    /// An older answer, because no mirror gave a new one in time.
-    Stale,
-}
-
-/// What a resolver holds at one moment.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Status {
-    /// How many answers are kept.
-    pub entries: u64,
-    /// How many refusals are kept.
-    pub negative_entries: u64,
-    /// What was done since the start.
-    pub counts: Counts,
-    /// Every registry that is configured or was asked, by name.
-    pub registries: Vec<RegistryStatus>,
-}
-
-/// How one registry is doing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RegistryStatus {
-    /// Its name, as references have it.
-    pub host: String,
-    /// How much longer it is left alone; `None`: it is not.
-    pub left_alone_for: Option<Duration>,
-}
-
 impl Resolver {
     /// A resolver that knows nothing. Reads the system's root certificates.
     pub fn new(policy: CachePolicy) -> Self {
-        let hosts = Hosts { by_name: HashMap::new(), fallback: None };
         Self {
             shared: Arc::new(Shared {
                 policy,
                 memory: Memory::new(policy, Instant::now()),
-                hosts: ArcSwap::from_pointee(hosts),
-                writing: Mutex::new(()),
-                trust: Trust::load(),
+                registries: Registries::new(Trust::load()),
                 counters: Counters::default(),
             }),
         }
@@ -149,32 +78,7 @@ impl Resolver {
         endpoints: Vec<EndpointConfig>,
         fallback: Option<Credentials>,
     ) -> Result<(), ConfigureError> {
-        let shared = &self.shared;
-        let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = shared.hosts.load_full();
-        let mut by_name = HashMap::with_capacity(endpoints.len());
-        for config in endpoints {
-            let name: Box<str> = config.registry().into();
-            if by_name.contains_key(&name) {
-                return Err(ConfigureError::Repeated { host: config.host });
-            }
-            let logins = logins(config.credentials.as_ref().or(fallback.as_ref()), &name);
-            let host = match old.by_name.get(&name) {
-                Some(host) if host.is_reached_by(&config, &logins) => Arc::clone(host),
-                _ => Arc::new(Host::new(config, logins, &shared.trust)?),
-            };
-            by_name.insert(name, host);
-        }
-        // Registries that were asked without being listed stay as they are, if they still would be reached so.
-        for (name, host) in &old.by_name {
-            let unlisted =
-                || host.is_reached_by(&EndpointConfig::new(&**name), &logins(fallback.as_ref(), name));
-            if !by_name.contains_key(name) && unlisted() {
-                by_name.insert(name.clone(), Arc::clone(host));
-            }
-        }
-        shared.hosts.store(Arc::new(Hosts { by_name, fallback }));
-        Ok(())
+        self.shared.registries.configure(endpoints, fallback)
     }
 
     /// The answer if nobody needs to be asked: from fresh memory, or because every mirror that would have to be asked
@@ -182,8 +86,8 @@ impl Resolver {
     ///
     /// No I/O, no suspension, no allocation; a lock is held for a few instructions where an answer is not fresh.
     pub fn remembered(&self, question: &Question<'_>, now: Instant) -> Option<Answer> {
-        let hosts = self.shared.hosts.load();
-        let standing = |mirror: &Reference| match hosts.by_name.get(mirror.registry()) {
+        let hosts = self.shared.registries.current();
+        let standing = |mirror: &Reference| match hosts.get(mirror.registry()) {
             Some(host) => self.shared.standing(host, mirror, question.always, now),
             None => Standing::ToAsk,
         };
@@ -213,7 +117,8 @@ impl Resolver {
             return answer;
         }
         let shared = &self.shared;
-        let hosts: Vec<_> = question.mirrors.iter().map(|mirror| shared.host(mirror.registry())).collect();
+        let hosts: Vec<_> =
+            question.mirrors.iter().map(|mirror| shared.registries.get(mirror.registry())).collect();
         let mirrors = || question.mirrors.iter().copied().zip(&hosts);
         let standing = |(reference, host): (&Reference, &Option<Arc<Host>>), now| match host {
             Some(host) => shared.standing(host, reference, question.always, now),
@@ -246,7 +151,7 @@ impl Resolver {
             }
             outcomes.push(outcome);
         }
-        let hosts = shared.hosts.load();
+        let hosts = shared.registries.current();
         shared.conclude(&hosts, question, Instant::now(), |mirror| {
             outcomes.get(mirror).cloned().unwrap_or(Standing::Unavailable)
         })
@@ -255,9 +160,8 @@ impl Resolver {
     /// What is held at `now`. Tidies the maps first; for metrics and pages, not for admissions.
     pub fn status(&self, now: Instant) -> Status {
         let (entries, negative_entries) = self.shared.memory.counts();
-        let hosts = self.shared.hosts.load();
+        let hosts = self.shared.registries.current();
         let mut registries: Vec<_> = hosts
-            .by_name
             .values()
             .map(|host| RegistryStatus { host: host.name().into(), left_alone_for: host.left_alone_for(now) })
             .collect();
@@ -276,17 +180,8 @@ impl fmt::Debug for Resolver {
 pub(super) struct Shared {
     pub(super) policy: CachePolicy,
     pub(super) memory: Memory,
-    /// Read without waiting; replaced whole by whoever holds `writing`.
-    hosts: ArcSwap<Hosts>,
-    writing: Mutex<()>,
-    trust: Trust,
+    pub(super) registries: Registries,
     pub(super) counters: Counters,
-}
-
-/// The registries: those configured, and those that were asked without being so.
-struct Hosts {
-    by_name: HashMap<Box<str>, Arc<Host>>,
-    fallback: Option<Credentials>,
 }
 
 /// Where one mirror stands at a moment.
@@ -307,32 +202,6 @@ pub(super) enum Asked {
 }
 
 impl Shared {
-    /// The registry of that name; one that is not listed is reached by HTTPS. `None`: the name makes no URL.
-    ///
-    /// The mirrors of the table name all hosts that there are, so the map stays as small as the table.
-    pub(super) fn host(&self, name: &str) -> Option<Arc<Host>> {
-        if let Some(host) = self.hosts.load().by_name.get(name) {
-            return Some(Arc::clone(host));
-        }
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let hosts = self.hosts.load();
-        if let Some(host) = hosts.by_name.get(name) {
-            return Some(Arc::clone(host));
-        }
-        let logins = logins(hosts.fallback.as_ref(), name);
-        let host = match Host::new(EndpointConfig::new(name), logins, &self.trust) {
-            Ok(host) => Arc::new(host),
-            Err(error) => {
-                tracing::debug!(mirror = name, %error, "registry cannot be reached");
-                return None;
-            }
-        };
-        let mut by_name = hosts.by_name.clone();
-        by_name.insert(name.into(), Arc::clone(&host));
-        self.hosts.store(Arc::new(Hosts { by_name, fallback: hosts.fallback.clone() }));
-        Some(host)
-    }
-
     /// Asks one registry and waits until `deadline`. Joins a fetch that is under way; begins none if `known` knows.
     pub(super) async fn ask(
         self: &Arc<Self>,
@@ -431,7 +300,7 @@ impl Shared {
     /// The answer when nobody is left to ask: stale where a mirror did not say, else what they said together.
     fn conclude(
         &self,
-        hosts: &Hosts,
+        hosts: &HashMap<Box<str>, Arc<Host>>,
         question: &Question<'_>,
         now: Instant,
         standing: impl Fn(usize) -> Standing,
@@ -443,7 +312,7 @@ impl Shared {
             if standing == Standing::Missing {
                 continue;
             }
-            let host = hosts.by_name.get(reference.registry());
+            let host = hosts.get(reference.registry());
             let probe = host.map(|host| host.probe(reference));
             if let Some(digest) = probe.and_then(|probe| self.memory.fresh(probe, now, question.always)) {
                 // It came while the mirrors behind this one were asked.
@@ -461,10 +330,6 @@ impl Shared {
             Some(mirror) => Answer::Unavailable { mirror },
         }
     }
-}
-
-fn logins(credentials: Option<&Credentials>, registry: &str) -> Vec<ScopedLogin> {
-    credentials.map(|credentials| credentials.logins(registry)).unwrap_or_default()
 }
 
 /// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but

@@ -51,6 +51,11 @@ impl Transport {
             .referer(false)
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIME)
+            // A peer that is gone without a word must not hold a request, nor wait in the pool for the next one.
+            .tcp_keepalive(DEAD_AFTER)
+            .tcp_keepalive_interval(DEAD_AFTER / 3)
+            .tcp_keepalive_retries(3)
+            .pool_max_idle_per_host(MAX_IDLE)
             .user_agent(USER_AGENT);
         let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
         Ok(Self { client: builder.build()? })
@@ -68,11 +73,20 @@ impl Transport {
         let mut url = url;
         for _ in 0..=MAX_REDIRECTS {
             let elsewhere = url.origin() != origin;
-            let mut request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept.clone());
-            if let Some(authorization) = authorization.as_ref().filter(|_| !elsewhere) {
-                request = request.header(AUTHORIZATION, authorization.clone());
-            }
-            let response = request.send().await.map_err(TransportError::of)?;
+            let request = || {
+                let request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept.clone());
+                match authorization.clone().filter(|_| !elsewhere) {
+                    Some(authorization) => request.header(AUTHORIZATION, authorization),
+                    None => request,
+                }
+            };
+            let response = match request().send().await {
+                // A kept connection may have been closed by the other side the moment we used it: no fault of the
+                // registry's, and these requests change nothing there.
+                Err(error) if was_hung_up(&error) => request().send().await,
+                sent => sent,
+            };
+            let response = response.map_err(TransportError::of)?;
             if !is_redirect(response.status()) {
                 return Ok(Reply { response, elsewhere });
             }
@@ -116,6 +130,11 @@ pub(super) async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>
     Ok(body)
 }
 
+/// Whether a connection ended before an answer began.
+fn was_hung_up(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
+}
+
 /// The redirects that mean "ask there"; 304 and its like do not.
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
@@ -134,6 +153,12 @@ const MAX_REDIRECTS: usize = 3;
 
 /// How long making a connection may take, TLS included.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent before the kernel asks whether the peer is still there.
+const DEAD_AFTER: Duration = Duration::from_secs(15);
+
+/// The most connections that are kept for the next request.
+const MAX_IDLE: usize = 16;
 
 const USER_AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 

@@ -29,17 +29,11 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
     let identity = |name: &str, host: &str| -> Option<ClientCertificate> {
         let secret = secret(name)?;
         let text = |bytes: Option<&[u8]>| bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-        match (text(secret.tls_certificate()), text(secret.tls_key())) {
-            (Some(chain_pem), Some(key_pem)) => Some(ClientCertificate { chain_pem, key_pem }),
-            _ => {
-                tracing::warn!(
-                    secret = name,
-                    registry = host,
-                    "Secret has no keys `tls.crt` and `tls.key` in PEM"
-                );
-                None
-            }
+        if let (Some(chain_pem), Some(key_pem)) = (text(secret.tls_certificate()), text(secret.tls_key())) {
+            return Some(ClientCertificate { chain_pem, key_pem });
         }
+        tracing::warn!(secret = name, registry = host, "Secret has no keys `tls.crt` and `tls.key` in PEM");
+        None
     };
     table
         .registries()

@@ -75,7 +75,7 @@ pub enum ServeError {
 
 /// Logs to stderr: lines for people on a terminal, JSON elsewhere; the level by `RUST_LOG`.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be one of a test's; then its own stays.
     let _already_set = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
@@ -276,6 +276,9 @@ async fn measure(admission: &Admission) -> &'static str {
         before = now;
     }
 }
+
+/// kube logs whole bodies that it cannot read, and every failed call; `cluster` says what matters.
+const DEFAULT_LOG: &str = "info,kube_client=off,kube_runtime=off";
 
 /// How often the resolver's figures are carried over.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! Puts a new table in force: the one writer of [`Admission::table`], and of how registries are reached.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -122,7 +122,7 @@ fn first_lines(problems: &Problems) -> String {
     }
     let more = problems.iter().len().saturating_sub(MOST);
     if more > 0 {
-        text.push_str(&format!("; and {more} more"));
+        let _ = write!(text, "; and {more} more");
     }
     text
 }

@@ -1,130 +1,15 @@
 //! The second of three steps: from a tree to the values of the keys that a table has.
 //!
-//! The keys are declared once, in [`TABLE`] and the sections that it names; the walk, "did you mean" and the
-//! reference pages all read that declaration. The walk finds unknown, repeated and missing keys and values of the
-//! wrong type, and goes on: it collects problems and returns what is sound. What the values mean is the third
-//! step's matter ([`super::meaning`]).
+//! The walk knows the keys from [`super::keys`] alone. It finds unknown, repeated and missing keys and values of the
+//! wrong type, and goes on: it collects problems and returns what is sound. What the values mean is the third step's
+//! matter ([`super::meaning`]).
 
 use super::{
+    keys::{DEFAULTS, Id, Key, MOST_KEYS, REGISTRY, RULE, Section, TABLE, Value},
     policy::{Fallback, LockMode, Pin},
     problem::{Collector, Place, did_you_mean, listed, quoted},
     tree::{Kind, Node},
 };
-
-/// A map of the document and the keys that it may have.
-#[derive(Debug)]
-pub(super) struct Section {
-    /// What it is, with its article.
-    pub(super) title: &'static str,
-    pub(super) keys: &'static [Key],
-}
-
-/// A key of a section.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) id: Id,
-    pub(super) name: &'static str,
-    pub(super) value: Value,
-    /// What to write if the key is missing; `None`: it may be.
-    pub(super) required: Option<&'static str>,
-}
-
-/// What a key's value is.
-#[derive(Debug)]
-pub(super) enum Value {
-    Section(&'static Section),
-    Sections(&'static Section),
-    Switch,
-    Text,
-    Texts,
-    Word(&'static [&'static str]),
-}
-
-/// Which key it is; the same key may be in several sections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Id {
-    ApiVersion,
-    Ca,
-    ClientCertificate,
-    Credentials,
-    Defaults,
-    Host,
-    Keep,
-    Kind,
-    Lock,
-    Mirrors,
-    Namespaces,
-    OnMissing,
-    OnUnavailable,
-    Pin,
-    PlainHttp,
-    PullSecret,
-    Registries,
-    Rules,
-    Source,
-}
-
-/// The document.
-pub(super) static TABLE: Section = Section {
-    title: "the table",
-    keys: &[
-        required(
-            Id::ApiVersion,
-            "apiVersion",
-            Value::Word(&["portolan.dev/v1"]),
-            "apiVersion: portolan.dev/v1",
-        ),
-        required(Id::Kind, "kind", Value::Word(&["MappingTable"]), "kind: MappingTable"),
-        optional(Id::Defaults, "defaults", Value::Section(&DEFAULTS)),
-        required(Id::Rules, "rules", Value::Sections(&RULE), "rules: []"),
-        optional(Id::Registries, "registries", Value::Sections(&REGISTRY)),
-    ],
-};
-
-/// What holds for rules that do not say otherwise.
-pub(super) static DEFAULTS: Section =
-    Section { title: "the defaults", keys: &[PIN, ON_MISSING, ON_UNAVAILABLE, LOCK] };
-
-/// Which mirrors stand for a source.
-pub(super) static RULE: Section = Section {
-    title: "a rule",
-    keys: &[
-        required(Id::Source, "source", Value::Text, "source: REGISTRY/PATH"),
-        optional(Id::Mirrors, "mirrors", Value::Texts),
-        optional(Id::Keep, "keep", Value::Switch),
-        optional(Id::Namespaces, "namespaces", Value::Texts),
-        PIN,
-        ON_MISSING,
-        ON_UNAVAILABLE,
-        LOCK,
-    ],
-};
-
-/// How to reach a registry.
-pub(super) static REGISTRY: Section = Section {
-    title: "a registry",
-    keys: &[
-        required(Id::Host, "host", Value::Text, "host: REGISTRY"),
-        optional(Id::PlainHttp, "plainHttp", Value::Switch),
-        optional(Id::Ca, "ca", Value::Text),
-        optional(Id::Credentials, "credentials", Value::Text),
-        optional(Id::ClientCertificate, "clientCertificate", Value::Text),
-        optional(Id::PullSecret, "pullSecret", Value::Text),
-    ],
-};
-
-const PIN: Key = optional(Id::Pin, "pin", Value::Word(Pin::WORDS));
-const ON_MISSING: Key = optional(Id::OnMissing, "onMissing", Value::Word(Fallback::WORDS));
-const ON_UNAVAILABLE: Key = optional(Id::OnUnavailable, "onUnavailable", Value::Word(Fallback::WORDS));
-const LOCK: Key = optional(Id::Lock, "lock", Value::Word(LockMode::WORDS));
-
-const fn required(id: Id, name: &'static str, value: Value, example: &'static str) -> Key {
-    Key { id, name, value, required: Some(example) }
-}
-
-const fn optional(id: Id, name: &'static str, value: Value) -> Key {
-    Key { id, name, value, required: None }
-}
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -448,6 +333,3 @@ fn boolean(plain: &str) -> Option<bool> {
 fn is_null(plain: &str) -> bool {
     matches!(plain, "" | "~" | "null" | "Null" | "NULL")
 }
-
-/// No section has more keys.
-const MOST_KEYS: usize = 8;

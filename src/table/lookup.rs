@@ -5,14 +5,12 @@
 //! from its front. So it allocates nothing, a match is on a segment boundary by construction, and it costs the same
 //! with 100,000 rules as with ten.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::image::Reference;
 
 use super::{
+    hash::{TextMap, TextSet},
     mirror::Mirror,
     rule::Rule,
     scope::{Scopes, Seat},
@@ -84,15 +82,15 @@ impl Fate {
 pub(super) struct Index {
     everything: Scopes,
     /// By the host behind `*.`, with its port if the source has one.
-    wildcards: HashMap<Box<str>, Scopes>,
+    wildcards: TextMap<Scopes>,
     /// By registry, or registry and path.
-    prefixes: HashMap<Box<str>, Scopes>,
+    prefixes: TextMap<Scopes>,
     /// By name, then by tag or digest (which has a colon, and a tag has none).
-    exact: HashMap<Box<str>, HashMap<Box<str>, Scopes>>,
+    exact: TextMap<TextMap<Scopes>>,
     /// By what every image in the mirror begins with.
-    mirrors: HashMap<Box<str>, Held>,
+    mirrors: TextMap<Held>,
     /// The registries that hold a mirror.
-    registries: HashSet<Box<str>>,
+    registries: TextSet,
 }
 
 /// The mirrors of one text.
@@ -113,7 +111,7 @@ pub(super) enum Inside {
 impl Index {
     /// Room for as many rules of the commonest kind.
     pub(super) fn with_capacity(rules: usize) -> Self {
-        Self { prefixes: HashMap::with_capacity(rules), ..Self::default() }
+        Self { prefixes: TextMap::with_capacity_and_hasher(rules, <_>::default()), ..Self::default() }
     }
 
     /// Adds a rule by its source; gives the earlier unscoped rule of the same source if both are unscoped.

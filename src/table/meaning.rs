@@ -311,7 +311,7 @@ impl<'t> Reader<'t> {
     }
 
     fn finish(mut self) -> Result<Parsed, Problems> {
-        overlap::duplicates(&self.rules, &self.marks, &mut self.problems);
+        overlap::check(&self.rules, &self.marks, self.tree, &mut self.problems, &mut self.warnings);
         self.problems.verdict()?;
         for (rule, mark) in self.rules.iter().zip(&self.marks) {
             if rule.source.shape() == Shape::Wildcard && is_local_suffix(rule.source.key()) {
@@ -322,7 +322,6 @@ impl<'t> Reader<'t> {
                 self.warnings.add(mark.source.problem(message, "name the registry itself as the source"));
             }
         }
-        overlap::warn(&self.rules, &self.marks, self.tree, &mut self.warnings);
         let table = Table {
             rules: self.rules,
             registries: self.registries,

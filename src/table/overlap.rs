@@ -15,34 +15,29 @@ use super::{
     tree::Tree,
 };
 
-/// Finds scoped rules of equal source and equal namespaces, whatever their order. (Two unscoped ones are found while
-/// rules are put into the index.)
-pub(super) fn duplicates(rules: &[Arc<Rule>], marks: &[Mark], problems: &mut Collector) {
-    let mut seen = HashMap::new();
-    for (rule, mark) in rules.iter().zip(marks) {
-        let Some(namespaces) = rule.namespaces().filter(|_| mark.sound) else {
-            continue;
-        };
-        let mut scope: Vec<&str> = namespaces.iter().map(AsRef::as_ref).collect();
-        scope.sort_unstable();
-        scope.dedup();
-        let earlier = *seen.entry((identity(rule), scope)).or_insert(rule);
-        if !Arc::ptr_eq(earlier, rule) {
-            problems.add(already_mapped(mark.source, &rule.source, earlier));
-        }
-    }
-}
-
-/// Warns of rules that can never win and of ties.
-pub(super) fn warn(rules: &[Arc<Rule>], marks: &[Mark], tree: &Tree<'_>, warnings: &mut Collector) {
+/// Finds scoped rules of equal source and equal namespaces, whatever their order (two unscoped ones are found while
+/// rules are put into the index), and warns of rules that can never win and of ties.
+pub(super) fn check(
+    rules: &[Arc<Rule>],
+    marks: &[Mark],
+    tree: &Tree<'_>,
+    problems: &mut Collector,
+    warnings: &mut Collector,
+) {
     let mut groups: HashMap<_, Group<'_>> = HashMap::new();
-    for (rule, mark) in rules.iter().zip(marks).filter(|(rule, _)| rule.namespaces.is_some()) {
-        groups.entry(identity(rule)).or_default().take(rule, *mark, tree, warnings);
+    let sound = || rules.iter().zip(marks).filter(|(_, mark)| mark.sound);
+    for (rule, mark) in sound() {
+        let Some(namespaces) = rule.namespaces() else { continue };
+        let group = groups.entry(identity(rule)).or_default();
+        match group.duplicate(namespaces, rule) {
+            Some(earlier) => problems.add(already_mapped(mark.source, &rule.source, earlier)),
+            None => group.take(namespaces, rule, *mark, tree, warnings),
+        }
     }
     if groups.is_empty() {
         return;
     }
-    for (rule, mark) in rules.iter().zip(marks).filter(|(rule, _)| rule.namespaces.is_none()) {
+    for (rule, mark) in sound().filter(|(rule, _)| rule.namespaces.is_none()) {
         let all = groups.get(&identity(rule)).and_then(|group| group.whole.get(""));
         if let Some(all) = all {
             let message = never(&format!("line {} has the same source for every namespace", all.line()));
@@ -54,14 +49,17 @@ pub(super) fn warn(rules: &[Arc<Rule>], marks: &[Mark], tree: &Tree<'_>, warning
 /// The patterns that earlier rules of one source have, each with the first rule that has it.
 #[derive(Default)]
 struct Group<'r> {
+    /// By all patterns of a rule, in order and each once.
+    scopes: HashMap<Vec<&'r str>, &'r Rule>,
     names: HashMap<&'r str, &'r Rule>,
-    /// By the text before the first `*`: patterns that have nothing else.
+    /// By the text before the first `*`: patterns that have nothing else. They take whatever later patterns that
+    /// begin alike could match, so they are in none of the maps below.
     whole: HashMap<&'r str, &'r Rule>,
+    patterns: HashMap<&'r str, &'r Rule>,
     /// By the texts before the first `*` and behind the last one.
     ends: HashMap<(&'r str, &'r str), &'r Rule>,
     /// By the text before the first `*` and each text that what stands behind the last one ends in.
     tails: HashMap<(&'r str, &'r str), &'r Rule>,
-    patterns: HashMap<&'r str, &'r Rule>,
 }
 
 /// What earlier rules leave of a pattern.
@@ -75,8 +73,23 @@ enum Left<'r> {
 }
 
 impl<'r> Group<'r> {
-    fn take(&mut self, rule: &'r Rule, mark: Mark, tree: &Tree<'_>, warnings: &mut Collector) {
-        let patterns = rule.namespaces().unwrap_or_default();
+    /// Gives the earlier rule that is for the same namespaces.
+    fn duplicate(&mut self, namespaces: &'r [Box<str>], rule: &'r Rule) -> Option<&'r Rule> {
+        let mut scope: Vec<&str> = namespaces.iter().map(AsRef::as_ref).collect();
+        scope.sort_unstable();
+        scope.dedup();
+        let earlier = *self.scopes.entry(scope).or_insert(rule);
+        (earlier.id() != rule.id()).then_some(earlier)
+    }
+
+    fn take(
+        &mut self,
+        patterns: &'r [Box<str>],
+        rule: &'r Rule,
+        mark: Mark,
+        tree: &Tree<'_>,
+        warnings: &mut Collector,
+    ) {
         let left: Vec<Left<'r>> = patterns.iter().map(|pattern| self.left(pattern)).collect();
         let dead = |left: &Left<'_>| matches!(left, Left::Nothing(_) | Left::Nowhere);
         if left.iter().all(dead) {
@@ -135,6 +148,7 @@ impl<'r> Group<'r> {
         };
         if takes_all(behind) {
             self.whole.entry(before).or_insert(rule);
+            return;
         }
         self.patterns.entry(pattern).or_insert(rule);
         if can_match(pattern) {

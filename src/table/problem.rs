@@ -134,20 +134,24 @@ impl Collector {
 
 /// A text of the document in backticks: at most 80 characters of it, control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("`");
+    format!("`{}`", clean(text, QUOTED))
+}
+
+/// At most `most` characters of a text, without line breaks and other control characters.
+pub(super) fn clean(text: &str, most: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(most) + 2);
     for (number, character) in text.chars().enumerate() {
-        if number == QUOTED {
-            quoted.push('…');
+        if number == most {
+            clean.push('…');
             break;
         }
         if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}') {
-            quoted.extend(character.escape_default());
+            clean.extend(character.escape_default());
         } else {
-            quoted.push(character);
+            clean.push(character);
         }
     }
-    quoted.push('`');
-    quoted
+    clean
 }
 
 /// Words in backticks: "`a`, `b` or `c`" with `last` = "or".

@@ -7,7 +7,7 @@
 //! at no more than the length of a namespace. Only patterns with the same text before their first `*` and more text
 //! behind it are tried one by one.
 
-use std::collections::HashMap;
+use super::hash::TextMap;
 
 /// The rules of one source, or the mirrors of one text.
 #[derive(Debug, Default)]
@@ -25,9 +25,9 @@ pub(super) struct Seat {
 
 #[derive(Debug, Default)]
 struct Scoped {
-    names: HashMap<Box<str>, Seat>,
+    names: TextMap<Seat>,
     /// By the text before the first `*`: what follows that `*`, in the order of the rules.
-    globs: HashMap<Box<str>, Vec<(Box<str>, Seat)>>,
+    globs: TextMap<Vec<(Box<str>, Seat)>>,
     /// The lengths of the keys of `globs`, longest first, each once.
     lengths: Vec<usize>,
 }
@@ -50,7 +50,8 @@ impl Scopes {
                     scoped.names.entry(pattern.clone()).or_insert(seat);
                 }
                 Some((before, behind)) => {
-                    let globs = scoped.globs.entry(before.into()).or_default();
+                    // Most texts begin one pattern only.
+                    let globs = scoped.globs.entry(before.into()).or_insert_with(|| Vec::with_capacity(1));
                     // What comes behind a pattern that takes every name is never reached.
                     if globs.last().is_none_or(|(behind, _)| !takes_all(behind)) {
                         globs.push((behind.into(), seat));

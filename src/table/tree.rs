@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, options};
 
-use super::problem::{Collector, Place, Problem, quoted};
+use super::problem::{Collector, Place, Problem, clean, quoted};
 
 /// A document as a tree.
 #[derive(Debug)]
@@ -257,8 +257,8 @@ impl<'a> Reader<'a> {
 }
 
 fn syntax(error: &ScanError) -> Problem {
-    let message = format!("this is no YAML: {}", error.info().replace('\n', " "));
-    place(*error.marker()).bare(message)
+    // The parser's own words, which may quote the text.
+    place(*error.marker()).bare(format!("this is no YAML: {}", clean(&error.info(), 200)))
 }
 
 /// The parser counts lines from 1 and columns from 0.

@@ -164,6 +164,23 @@ async fn a_line_that_is_no_event_does_not_end_the_watch() {
 }
 
 #[tokio::test]
+async fn an_object_that_was_not_asked_for_is_not_the_table() {
+    let other =
+        r#"{"type":"MODIFIED","object":{"metadata":{"name":"other"},"data":{"table.yaml":"not ours"}}}"#;
+    let server = FakeApiServer::start().await;
+    let mut table = watch_table(&server.client().await, NAMESPACE, TABLE).text;
+    until(&mut table, |text| *text == TableText::Absent).await;
+    eventually("a watch", || server.open_watches() == 1).await;
+    table.mark_unchanged();
+
+    server.tell_raw(other);
+    server.close_watches();
+
+    eventually("a new watch", || server.open_watches() == 1).await;
+    assert!(!table.has_changed().unwrap(), "{:?}", *table.borrow());
+}
+
+#[tokio::test]
 async fn a_watch_that_cannot_read_keeps_the_last_table_and_says_why_until_it_can() {
     let server = FakeApiServer::start().await;
     server.put("configmaps", TABLE, &json!({"table.yaml": "first"}));

@@ -131,6 +131,19 @@ async fn during_the_delay_new_connections_are_answered_and_idle_ones_kept() {
 }
 
 #[tokio::test]
+async fn after_the_delay_a_request_that_was_on_its_way_is_answered() {
+    let service = echo().drain(|drain| drain.linger = Duration::from_hours(1)).start();
+    let mut idle = service.connect().await.unwrap();
+    assert!(!idle.post("/mutate", b"1").await.unwrap().closes());
+    service.shutdown.drain();
+    refused(&service).await;
+    let answer = idle.post("/mutate", b"2").await.unwrap();
+    assert_eq!((&*answer.body, answer.closes()), (&b"2"[..], true));
+    // With nobody left, the drain does not wait for its times.
+    assert_eq!(service.drained().await.cut_off, 0);
+}
+
+#[tokio::test]
 async fn stopping_ends_the_drain_at_once() {
     let (builder, waiting, _allowed) = held();
     let hour = Duration::from_hours(1);

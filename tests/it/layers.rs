@@ -89,7 +89,7 @@ fn imports_point_the_way_of_the_map() {
 fn dependencies_stay_in_the_rooms_that_own_them() {
     let mut wrong = Vec::new();
     let mut used: BTreeMap<&str, usize> = BTreeMap::new();
-    for (room, path, code) in sources().into_iter().chain(main_file()) {
+    for (room, path, code) in sources().into_iter().chain([main_file()]) {
         for (dependency, rooms) in DEPENDENCIES {
             if names_crate(&code, dependency) {
                 *used.entry(dependency).or_default() += 1;
@@ -141,10 +141,10 @@ fn sources() -> Vec<(String, PathBuf, String)> {
         .collect()
 }
 
-fn main_file() -> Option<(String, PathBuf, String)> {
+fn main_file() -> (String, PathBuf, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
     let code = production(&fs::read_to_string(&path).unwrap());
-    Some(("main".to_owned(), path, code))
+    ("main".to_owned(), path, code)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

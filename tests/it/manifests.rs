@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use portolan::table::Table;
 use serde_json::{Value, json};
 
 /// The contract's matchConditions, as it writes them.
@@ -271,6 +272,17 @@ fn the_shipped_table_rewrites_nothing_and_holds_an_example() {
     assert_eq!(example["kind"], "MappingTable");
     assert_eq!(list(&example["rules"]).len(), 6);
     assert_eq!(example["registries"][0]["credentials"], "harbor-pull");
+}
+
+#[test]
+fn the_table_room_reads_the_shipped_table_and_its_example() {
+    let shipped = shipped_table();
+
+    for (text, rules) in [(shipped.clone(), 0), (example(&shipped), 6)] {
+        let parsed = Table::parse(&text).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"));
+        assert_eq!(parsed.table.rules().len(), rules);
+        assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::rewrite::Reason;
+use crate::{
+    image::{Digest, Reference},
+    rewrite::Reason,
+};
 
 fn head() -> Head<'static> {
     Head {

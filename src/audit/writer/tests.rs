@@ -39,9 +39,8 @@ impl Disk {
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        if self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            panic!("the disk burns");
-        }
+        let panics = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(panics.is_err(), "the disk burns");
         let stalled = self.stalled.0.lock().unwrap();
         let _stalled = self.stalled.1.wait_while(stalled, |stalled| *stalled).unwrap();
         // Less than asked for, so that lines are torn where a writer tears them.
@@ -118,8 +117,11 @@ fn a_disk_that_stalls_blocks_nobody_and_a_full_queue_drops_and_counts() {
     let (log, metrics) = log(&disk, 10);
     log.record(record(0));
     eventually("the writer is stuck", || disk.writes.load(Ordering::SeqCst) == 1);
-    // This thread would hang here if handing over could wait.
-    (1..=100).for_each(|n| log.record(record(n)));
+    let handing_over = thread::spawn({
+        let log = log.clone();
+        move || (1..=100).for_each(|n| log.record(record(n)))
+    });
+    eventually("all are handed over", || handing_over.is_finished());
     assert_eq!(metrics.audit_dropped.get(), 90);
     assert!(log.close(Duration::from_millis(20)).is_err());
     disk.stall(false);

@@ -11,7 +11,7 @@ fn every_input_comes_out_as_distribution_reference_has_it() {
     let mut wrong = Vec::new();
     for line in DISTRIBUTION.lines() {
         let (written, expected) = line.rsplit_once('\t').unwrap();
-        let found = Reference::parse(written).map_or("-".into(), |reference| reference.to_string());
+        let found = Reference::parse(written).map_or_else(|_| "-".into(), |reference| reference.to_string());
         if found != expected {
             wrong.push(format!("`{written}`: expected `{expected}`, found `{found}`"));
         }

@@ -35,6 +35,23 @@ fn a_syntax_error_is_one_problem_with_its_place() {
 }
 
 #[test]
+fn whatever_a_document_says_a_problem_is_one_line_without_control_characters() {
+    for text in [
+        "\"a\\nb\\e[31m\": 1\n",
+        "? |\n  a\n  b\n: 1\n",
+        "kind: \"x\\ny\"\n",
+        "rules: [{source: \"\\e[31m/x\\n\", keep: \"\\0\"}]\n",
+        "%TAG ! \u{1b}[31m\n---\nx\n",
+        "a: \u{1b}[31m\n",
+    ] {
+        let problems = Table::parse(text).unwrap_err();
+        for problem in &problems {
+            assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
+        }
+    }
+}
+
+#[test]
 fn a_document_that_is_no_table_is_refused() {
     let empty = "line 1, column 1: the table is empty; write at least `apiVersion: portolan.dev/v1`, `kind: \
                  MappingTable` and `rules: []`";
@@ -198,7 +215,7 @@ fn wrong_types_are_refused() {
     assert_eq!(
         problems_of(&text),
         [
-            "line 4, column 11: the defaults is a map of keys and values, found a list; its keys are `pin`, \
+            "line 4, column 11: the section `defaults` is a map of keys and values, found a list; its keys are `pin`, \
              `onMissing`, `onUnavailable` and `lock`",
             "line 5, column 13: `registries` is a list, found the text `r.corp`; write a registry behind a `- ` each, \
              or `registries: []` for none",

@@ -1,36 +1,40 @@
 package main
 
 import (
+	"context"
 	"os"
+	_ "time/tzdata" // for the time zones of CronJobs
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
-	_ "k8s.io/component-base/logs/json/register"
-	_ "k8s.io/component-base/metrics/prometheus/clientgo"
-	_ "k8s.io/component-base/metrics/prometheus/version"
+	_ "k8s.io/component-base/logs/json/register"          // for `--logging-format json`
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // for the metrics of the Kubernetes client
+	_ "k8s.io/component-base/metrics/prometheus/version"  // for the metric that names the version
 	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 )
 
-func main() {
-	switch os.Args[1] {
-	case "1":
-		etcdmain.Main(os.Args)
-	case "2":
-		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
-	case "3":
-		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
-	case "4":
-		os.Exit(cli.Run(scheduler.NewSchedulerCommand()))
-	case "5":
-		os.Exit(cli.Run(kubelet.NewKubeletCommand(genericapiserver.SetupSignalContext())))
-	case "6":
-		util.BehaviorOnFatal(func(string, int) {})
-		cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand())
+// upstream returns the programs that others wrote, by name. Each runs with the arguments of this process and
+// returns its exit status, as its own `main` does upstream.
+func upstream() map[string]func() int {
+	return map[string]func() int{
+		"etcd": func() int {
+			etcdmain.Main(os.Args)
+			return 0
+		},
+		"kube-apiserver":          func() int { return cli.Run(apiserver.NewAPIServerCommand()) },
+		"kube-controller-manager": func() int { return cli.Run(controllermanager.NewControllerManagerCommand()) },
+		"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
+		"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
+		"kubectl": func() int {
+			if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+				kubectlutil.CheckErr(err) // prints as kubectl prints, and exits
+			}
+			return 0
+		},
 	}
 }

@@ -257,7 +257,9 @@ async fn moody(mood: Mood) -> Response {
 
 fn refusal(code: u16) -> Response {
     let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": format!("refused with {code}")});
-    (StatusCode::from_u16(code).unwrap(), json_body(&status)).into_response()
+    // Real ones send this with 429, and clients that retry do so after it.
+    let headers = [(header::RETRY_AFTER, "1")];
+    (StatusCode::from_u16(code).unwrap(), headers, json_body(&status)).into_response()
 }
 
 fn not_found() -> Response {

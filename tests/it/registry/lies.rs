@@ -116,6 +116,21 @@ async fn a_registry_that_hangs_up_is_unavailable() {
     registry.fault(Fault::Close);
     let resolver = resolver(forgetful(), &[&registry]);
     assert_eq!(resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await, UNAVAILABLE);
+    assert_eq!(
+        registry.requests().len(),
+        2,
+        "tried once more, as a kept connection may just have ended, and no more"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_under_a_request_costs_no_answer() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    registry.fault(Fault::CloseOnce);
+    let resolver = resolver(forgetful(), &[&registry]);
+    let answer = resolve(&resolver, &[&format!("{}/team/app:v1", registry.host())]).await;
+    assert_eq!(answer, found(0, &digest, AnswerSource::Registry));
 }
 
 #[tokio::test]

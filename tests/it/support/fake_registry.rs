@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     Body(Bytes),
     /// Hangs up without an answer.
     Close,
+    /// Hangs up without an answer, and is healed by that.
+    CloseOnce,
     /// Answers as it should, later.
     Delay(Duration),
     /// Names this digest, whatever the bytes are.
@@ -349,9 +351,14 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     match &fault {
         Fault::Body(bytes) => return Ok(reply(200, "application/json", bytes.clone())),
         Fault::Close => return Err(HangUp),
+        Fault::CloseOnce => {
+            state.faults.send_modify(|faults| faults.retain(|(_, fault)| *fault != Fault::CloseOnce));
+            return Err(HangUp);
+        }
         Fault::Delay(time) => tokio::time::sleep(*time).await,
         Fault::Endless => {
-            let chunk = || Ok(Frame::data(Bytes::from_static(&[b' '; 64 * 1024])));
+            let spaces = Bytes::from(vec![b' '; 64 * 1024]);
+            let chunk = move || Ok(Frame::data(spaces.clone()));
             let body = StreamBody::new(futures::stream::repeat_with(chunk).then(|frame| async {
                 // Lets the client's side of this thread run.
                 tokio::task::yield_now().await;

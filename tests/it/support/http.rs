@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that shows what happens on its one connection.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -89,7 +89,8 @@ impl Connection {
     pub(crate) async fn closed(&mut self) {
         let mut rest = Vec::new();
         // A server that is cut off does not say good-bye.
-        let _end = self.stream.read_to_end(&mut rest).await;
+        let end = tokio::time::timeout(CLOSE_LIMIT, self.stream.read_to_end(&mut rest)).await;
+        assert!(end.is_ok(), "the server keeps the connection open");
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     }
 
@@ -119,3 +120,6 @@ pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
+
+/// Less than the 30 s after which hyper would close an idle connection of its own accord.
+const CLOSE_LIMIT: Duration = Duration::from_secs(15);

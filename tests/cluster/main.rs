@@ -1,0 +1,34 @@
+//! Portolan as a process against a real Kubernetes: API server, controllers, scheduler, registries and one real node.
+//!
+//! Every test owns a namespace, a Portolan, a registry and a webhook configuration that selects that namespace only;
+//! just the API server is shared. A test that needs what is not there says so in its line and is skipped; with
+//! `CI=true` it fails instead.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test says by failing"
+)]
+#![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
+
+mod pods;
+mod support;
+mod updates;
+mod workloads;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    support::prepare();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
+    let trials = [workloads::trials(), updates::trials(), pods::trials()].into_iter().flatten().collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    support::clean_up();
+    conclusion.exit_code()
+}
+
+/// Each test keeps an API server, a registry and a Portolan busy.
+const TEST_THREADS: usize = 2;

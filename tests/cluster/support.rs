@@ -1,0 +1,39 @@
+//! What the tests stand on: a control plane, and for each test a [`Scene`] with all that it owns.
+
+mod api;
+mod authority;
+mod control_plane;
+mod delay;
+mod folder;
+mod image;
+mod injector;
+mod kubectl;
+mod portolan;
+mod process;
+mod registry;
+mod runtime;
+mod scene;
+mod trial;
+mod waiting;
+mod webhook;
+
+pub use control_plane::{ControlPlane, Plane};
+pub use injector::Injector;
+pub use portolan::Portolan;
+pub use registry::Registry;
+pub use scene::{Scene, image, sources};
+pub use trial::{Missing, Outcome, trial};
+pub use waiting::eventually;
+pub use webhook::Webhook;
+
+/// Before the first test.
+pub fn prepare() {
+    runtime::install_crypto();
+    folder::sweep();
+}
+
+/// After the last test, whatever became of it: statics are never dropped.
+pub fn clean_up() {
+    control_plane::stop_all();
+    folder::remove();
+}

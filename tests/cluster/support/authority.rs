@@ -1,0 +1,51 @@
+//! The certificate authority of a run, and what it signs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SerialNumber,
+};
+
+/// A certificate and its key in files, as servers read them.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// The authority's own certificate, which clients trust.
+pub fn authority_pem() -> String {
+    AUTHORITY.pem()
+}
+
+/// A certificate for this machine's loopback with that serial, written to `tls.crt` and `tls.key` in `folder`.
+pub fn issue(folder: &Path, serial: u64) -> Pair {
+    let mut parameters =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    parameters.distinguished_name.push(DnType::CommonName, "portolan cluster tests");
+    parameters.serial_number = Some(SerialNumber::from(serial));
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.signed_by(&key, &AUTHORITY).unwrap();
+    let pair = Pair { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+    fs::write(&pair.certificate, certificate.pem()).unwrap();
+    fs::write(&pair.key, key.serialize_pem()).unwrap();
+    pair
+}
+
+static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, "portolan cluster tests authority");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+});

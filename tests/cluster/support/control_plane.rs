@@ -1,0 +1,160 @@
+//! Real control planes: etcd, API server, controllers and scheduler, and for some tests a node.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+
+use super::{Missing, api::Api, folder::folder, kubectl::Kubectl, process::installed};
+
+/// Which control plane a test wants.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Plane {
+    /// One for this test alone.
+    Own,
+    /// The one that most tests share. Its one node is an object only: nothing runs.
+    Shared,
+    /// The one with a node that runs Pods.
+    WithNode,
+}
+
+/// A running control plane; it ends when its supervisor's stdin closes, so also when the tests are killed.
+pub struct ControlPlane {
+    /// The API server, as an administrator.
+    pub api: Api,
+    /// kubectl, likewise.
+    pub kubectl: Kubectl,
+    /// The line that the supervisor printed.
+    pub ready: Value,
+    audit_log: PathBuf,
+    supervisor: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl ControlPlane {
+    /// Starts it, or takes the one that runs already.
+    pub fn of(plane: Plane) -> Result<Arc<Self>, Missing> {
+        if plane == Plane::Own {
+            return Self::start(plane).map(Arc::new);
+        }
+        // Two tests that ask at once wait for one start.
+        let slot = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).entry(plane).or_default().clone();
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert_with(|| Self::start(plane).map(Arc::new)).clone()
+    }
+
+    fn start(plane: Plane) -> Result<Self, Missing> {
+        let programs = build()?;
+        let folder = folder("control-plane");
+        let mut command = Command::new(programs.join("control-plane"));
+        // It wants an empty one.
+        command.arg("up").arg("--dir").arg(folder.join("run"));
+        if plane == Plane::WithNode {
+            installed("containerd", "containerd")?;
+            installed("runc", "runc")?;
+            command.arg("--node");
+        }
+        let log = File::create(folder.join("supervisor.log")).unwrap();
+        let mut supervisor =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let stdin = supervisor.stdin.take();
+        let mut line = String::new();
+        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+            let status = supervisor.wait().unwrap();
+            let log = fs::read_to_string(folder.join("supervisor.log")).unwrap_or_default();
+            panic!("the control plane did not come up ({status}): {log}");
+        };
+        let path =
+            |key: &str| PathBuf::from(ready[key].as_str().unwrap_or_else(|| panic!("no {key} in {ready}")));
+        let kubeconfig = path("kubeconfig");
+        let control_plane = Self {
+            api: Api::connect(&kubeconfig),
+            kubectl: Kubectl { program: path("bin").join("kubectl"), kubeconfig },
+            audit_log: path("auditLog"),
+            ready,
+            supervisor,
+            stdin,
+        };
+        if plane != Plane::WithNode {
+            control_plane.add_node();
+        }
+        Ok(control_plane)
+    }
+
+    /// A node that is an object only. It takes no Pods, so that a deleted Pod is gone at once; a DaemonSet still
+    /// makes its Pod for it.
+    fn add_node(&self) {
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": NODE, "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
+            "spec": {"unschedulable": true},
+        });
+        self.api.create("/api/v1/nodes", &node).unwrap();
+    }
+
+    /// The configuration that ships, as objects.
+    pub fn shipped_webhook(&self) -> Value {
+        let file = repository().join("manifests/base/webhook.yaml");
+        let (objects, _) = self.kubectl.objects(&["--filename", file.to_str().unwrap()]);
+        objects
+            .into_iter()
+            .find(|object| object["kind"] == "MutatingWebhookConfiguration")
+            .expect("manifests/base/webhook.yaml has the webhook configuration")
+    }
+
+    /// The events of the API server's own audit log about objects of that kind in that namespace.
+    pub fn audit_events(&self, namespace: &str, resource: &str) -> Vec<Value> {
+        let log = fs::read_to_string(&self.audit_log).unwrap();
+        log.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|event| {
+                event["objectRef"]["namespace"] == namespace && event["objectRef"]["resource"] == resource
+            })
+            .collect()
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        // Whatever it ended with: the tests have said what they think of it.
+        let _ = self.supervisor.wait();
+    }
+}
+
+/// Ends those that tests shared.
+pub fn stop_all() {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// The folder of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of the control plane's programs; built once, and kept for the next run.
+fn build() -> Result<PathBuf, Missing> {
+    static BUILT: LazyLock<Result<PathBuf, Missing>> = LazyLock::new(|| {
+        installed("go", "golang")?;
+        let script = repository().join("tests/cluster/control-plane/build");
+        let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "the control plane cannot be built");
+        Ok(String::from_utf8(output.stdout).unwrap().trim().into())
+    });
+    BUILT.clone()
+}
+
+/// A control plane, once somebody asked for it.
+type Slot = Arc<Mutex<Option<Result<Arc<ControlPlane>, Missing>>>>;
+
+static RUNNING: LazyLock<Mutex<HashMap<Plane, Slot>>> = LazyLock::new(Mutex::default);
+
+const NODE: &str = "paper";

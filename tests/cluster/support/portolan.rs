@@ -1,0 +1,146 @@
+//! Portolan as it ships: a process with its flags, files, signals and exit code.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    Missing,
+    authority::{self, Pair},
+    folder::folder,
+    process::{Process, free_port},
+    waiting::eventually,
+};
+
+/// A running `portolan serve`.
+#[derive(Debug)]
+pub struct Portolan {
+    /// The process itself.
+    pub process: Process,
+    /// Where `/mutate` is: host and port.
+    pub address: String,
+    /// The file with its table, unless it reads a ConfigMap.
+    pub table: PathBuf,
+    /// Its certificate.
+    pub pair: Pair,
+    ops: String,
+    audit: PathBuf,
+}
+
+/// How to start one.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The table's text, put into a file; without it `arguments` must say where the table is.
+    pub table: Option<String>,
+    /// More flags of `serve`.
+    pub arguments: Vec<String>,
+    /// More variables.
+    pub variables: Vec<(&'static str, OsString)>,
+}
+
+impl Portolan {
+    /// Starts it and waits until it is ready.
+    pub fn start(options: Options) -> Result<Self, Missing> {
+        let portolan = Self::launch(options)?;
+        Ok(portolan.wait_ready())
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(options: Options) -> Result<Self, Missing> {
+        let folder = folder("portolan");
+        let pair = authority::issue(&folder, 1);
+        let address = format!("127.0.0.1:{}", free_port());
+        let ops = format!("127.0.0.1:{}", free_port());
+        let audit = folder.join("audit.jsonl");
+        let table = folder.join("table.yaml");
+        let process = Process::start(
+            &binary(),
+            |command| {
+                command
+                    .arg("serve")
+                    .args(["--listen", &address, "--ops-listen", &ops])
+                    .args(["--status-listen", &format!("127.0.0.1:{}", free_port())])
+                    .args([Path::new("--tls-cert"), &pair.certificate, Path::new("--tls-key"), &pair.key])
+                    .args([Path::new("--audit-log"), &audit])
+                    // What the person who runs the tests has set up must not matter.
+                    .env_clear()
+                    .env("DOCKER_CONFIG", &folder)
+                    .env("HOME", &folder)
+                    .env("NO_COLOR", "1");
+                if let Some(text) = &options.table {
+                    fs::write(&table, text).unwrap();
+                    command.args([Path::new("--table"), &table]);
+                }
+                command.args(&options.arguments).envs(options.variables.iter().cloned());
+            },
+            folder.join("log"),
+        )?;
+        Ok(Self { process, address, table, pair, ops, audit })
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn wait_ready(mut self) -> Self {
+        eventually(READY_LIMIT, || {
+            if let Some(status) = self.process.ended() {
+                panic!("portolan ended with {status}: {}", self.process.output());
+            }
+            match self.ops("/readyz") {
+                Ok((200, _)) => Ok(()),
+                other => Err(other),
+            }
+        });
+        self
+    }
+
+    /// Asks the ops port; status and body.
+    pub fn ops(&self, path: &str) -> Result<(u16, String), std::io::Error> {
+        let mut connection = TcpStream::connect(&self.ops)?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ops)?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+    }
+
+    /// The lines of its audit log until now.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.audit).unwrap_or_default();
+        // The last line may still be on its way.
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The audit lines that fit, as soon as there is one.
+    #[track_caller]
+    pub fn audited(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        eventually(AUDIT_LIMIT, || {
+            let lines: Vec<_> = self.audit().into_iter().filter(|line| fits(line)).collect();
+            if lines.is_empty() { Err("no such line in the audit log") } else { Ok(lines) }
+        })
+    }
+
+    /// Ends it as Kubernetes does.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate(Duration::from_secs(20))
+    }
+}
+
+/// The binary under test: the one that ships if the caller built it, else the one that cargo just built.
+pub fn binary() -> PathBuf {
+    env::var_os("PORTOLAN_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_portolan").into(), PathBuf::from)
+}
+
+const READY_LIMIT: Duration = Duration::from_secs(20);
+const AUDIT_LIMIT: Duration = Duration::from_secs(10);

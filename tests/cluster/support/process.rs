@@ -1,0 +1,114 @@
+//! A process that a test starts: its output goes to a file, and it never outlives the test.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use super::{Missing, waiting::eventually};
+
+/// A running process. Dropped, it is killed; if the test is failing then, the end of its output is shown.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts `program`, both outputs going to `output`; a relative program is looked for on the path.
+    pub fn start(
+        program: &Path,
+        arrange: impl FnOnce(&mut Command),
+        output: PathBuf,
+    ) -> Result<Self, Missing> {
+        // The kernel ends the process with the thread that started it, also when the tests themselves are killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        arrange(&mut command);
+        let file = File::options().create(true).append(true).open(&output).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let name = program.display().to_string();
+        match command.spawn() {
+            Ok(child) => Ok(Self { name, child, output }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Missing("setpriv is not installed (Debian: util-linux)".to_owned()))
+            }
+            Err(error) => panic!("cannot start {name}: {error}"),
+        }
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status().unwrap();
+        assert!(status.success(), "cannot send {signal} to {}", self.name);
+    }
+
+    /// Asks it to end and waits until it did.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
+        self.wait(limit)
+    }
+
+    /// Waits until it ended by itself.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let Self { name, child, .. } = self;
+        eventually(limit, || child.try_wait().unwrap().ok_or_else(|| format!("{name} is still running")))
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        // A stopped process dies as well; one that ended already is not an error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it wrote until now.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            let end = lines.len().saturating_sub(SHOWN_LINES);
+            eprintln!("── the last lines of {}:\n{}", self.name, lines[end..].join("\n"));
+        }
+    }
+}
+
+const SHOWN_LINES: usize = 40;
+
+/// Whether a program is on the path, as `Missing` says it otherwise.
+pub fn installed(program: &str, package: &str) -> Result<PathBuf, Missing> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .chain(["/usr/sbin".into(), "/usr/local/go/bin".into()])
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Missing(format!("{program} is not installed (Debian: {package})")))
+}
+
+/// A port on which nothing listens now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

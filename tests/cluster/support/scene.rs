@@ -1,0 +1,270 @@
+//! All that one test owns: a namespace, a registry, a Portolan and the webhook configuration between them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    ControlPlane, Missing, Plane, Portolan, Registry,
+    api::Api,
+    kubectl::Said,
+    portolan,
+    registry::Access,
+    waiting::eventually,
+    webhook::{TEST_LABEL, Webhook},
+};
+
+/// One test's own corner of a cluster. What it owns ends with it, the webhook configuration first.
+pub struct Scene {
+    _webhook: Webhook,
+    /// Its Portolan.
+    pub portolan: Portolan,
+    /// Its registry.
+    pub registry: Registry,
+    /// Another, if it asked for one.
+    pub second: Option<Registry>,
+    /// Its namespace.
+    pub namespace: String,
+    /// The control plane, which others use too.
+    pub plane: Arc<ControlPlane>,
+    label: String,
+}
+
+/// What a scene is made of.
+pub struct SceneBuilder {
+    access: Access,
+    arguments: Vec<String>,
+    namespace_labels: Value,
+    plane: Plane,
+    registry_fields: Vec<&'static str>,
+    rules: String,
+    second: bool,
+}
+
+impl Scene {
+    /// A scene on the shared control plane whose table has these rules (`MIRROR` stands for the registry's host).
+    pub fn with_rules(rules: &str) -> SceneBuilder {
+        SceneBuilder {
+            access: Access::Plain,
+            arguments: Vec::new(),
+            namespace_labels: json!({}),
+            plane: Plane::Shared,
+            registry_fields: Vec::new(),
+            rules: rules.to_owned(),
+            second: false,
+        }
+    }
+
+    /// The table's text with these rules, and the registry described.
+    pub fn table(registry: &Registry, rules: &str, registry_fields: &[&str]) -> String {
+        let rules = rules.replace("MIRROR", &registry.host());
+        let entry = registry.entry(registry_fields);
+        format!("apiVersion: portolan.dev/v1\nkind: MappingTable\n{rules}registries:\n{entry}")
+    }
+
+    /// The API server.
+    pub fn api(&self) -> &Api {
+        &self.plane.api
+    }
+
+    /// kubectl in the scene's namespace; fails unless it succeeds.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Said {
+        self.plane.kubectl.must(&[&["--namespace", &self.namespace], arguments].concat(), input)
+    }
+
+    /// `kubectl apply` of a manifest.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) -> Said {
+        self.kubectl(&["apply", "--filename", "-"], manifest)
+    }
+
+    /// What a reference in the scene's registry begins with.
+    pub fn mirror(&self, path: &str) -> String {
+        format!("{}/{path}", self.registry.host())
+    }
+
+    /// Pushes a stand-in image; the reference that Pods should come out with.
+    pub fn push(&self, repository: &str, tag: &str) -> String {
+        self.registry.push(repository, tag);
+        self.pinned(repository, tag)
+    }
+
+    /// `repository:tag@digest`, the digest being what the registry reports now.
+    pub fn pinned(&self, repository: &str, tag: &str) -> String {
+        format!("{}:{tag}@{}", self.mirror(repository), self.registry.digest(repository, tag))
+    }
+
+    /// A path of the API below the scene's namespace, for core objects: `pods/web`.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/{rest}", self.namespace)
+    }
+
+    /// Reads a Pod.
+    #[track_caller]
+    pub fn pod(&self, name: &str) -> Value {
+        self.api().read(&self.path(&format!("pods/{name}"))).unwrap()
+    }
+
+    /// Creates a Pod.
+    #[track_caller]
+    pub fn create(&self, pod: &Value) -> Value {
+        self.api().create(&self.path("pods"), pod).unwrap()
+    }
+
+    /// The Pods with that label, as soon as there are so many.
+    #[track_caller]
+    pub fn pods(&self, selector: &str, count: usize) -> Vec<Value> {
+        eventually(PODS_LIMIT, || {
+            let pods =
+                self.api().list(&self.path(&format!("pods?labelSelector={}", selector.replace('=', "%3D"))));
+            if pods.len() == count {
+                Ok(pods)
+            } else {
+                Err(format!("{} Pods with {selector}, not {count}", pods.len()))
+            }
+        })
+    }
+
+    /// Another namespace that belongs to the scene, with these labels beside.
+    pub fn namespace(&self, name: &str, labels: Value) {
+        make_namespace(&self.plane.api, name, &self.label, labels);
+    }
+}
+
+impl SceneBuilder {
+    /// Flags for its Portolan.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Who may read its registry.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Labels of its namespace.
+    pub fn namespace_labels(mut self, labels: Value) -> Self {
+        self.namespace_labels = labels;
+        self
+    }
+
+    /// On another control plane.
+    pub fn on(mut self, plane: Plane) -> Self {
+        self.plane = plane;
+        self
+    }
+
+    /// More fields of the registry's row in the table.
+    pub fn registry_fields(mut self, fields: &[&'static str]) -> Self {
+        self.registry_fields.extend(fields);
+        self
+    }
+
+    /// With a second plain registry, which is `SECOND` in the rules.
+    pub fn with_second_registry(mut self) -> Self {
+        self.second = true;
+        self
+    }
+
+    /// Starts everything, and waits until the API server calls the webhook.
+    pub fn start(self) -> Result<Scene, Missing> {
+        let plane = ControlPlane::of(self.plane)?;
+        let registry = Registry::start(self.access)?;
+        let second = self.second.then(Registry::plain).transpose()?;
+        let mut table = Scene::table(&registry, &self.rules, &self.registry_fields);
+        if let Some(second) = &second {
+            table = table.replace("SECOND", &second.host()) + &second.entry(&[]);
+        }
+        let portolan = Portolan::start(portolan::Options {
+            table: Some(table),
+            arguments: self.arguments,
+            ..Default::default()
+        })?;
+        Ok(Scene { second, ..Scene::assemble(plane, registry, portolan, self.namespace_labels) })
+    }
+}
+
+impl Scene {
+    /// Puts together what was started by hand.
+    pub fn assemble(plane: Arc<ControlPlane>, registry: Registry, portolan: Portolan, labels: Value) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let label = namespace.clone();
+        make_namespace(&plane.api, &namespace, &label, labels);
+        let webhook =
+            Webhook::register(&plane.api, &label, &label, plane.shipped_webhook(), &portolan.address);
+        let scene = Self { _webhook: webhook, portolan, registry, second: None, namespace, plane, label };
+        scene.wait_called();
+        scene
+    }
+
+    /// The API server learns of a new configuration a moment after it was written.
+    fn wait_called(&self) {
+        let probe = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROBE},
+            // A placeholder: no rule applies to it and no registry is asked.
+            "spec": {"containers": [{"name": "probe", "image": "auto"}]},
+        });
+        let path = self.path("pods?dryRun=All");
+        eventually(CALLED_LIMIT, || {
+            self.api().create(&path, &probe).map_err(|refusal| refusal.message)?;
+            let called = || self.portolan.audit().iter().any(|line| line["pod"] == PROBE);
+            // The audit log is written a moment after the answer.
+            for _ in 0..20 {
+                if called() {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err("the API server does not call the webhook".to_owned())
+        });
+    }
+}
+
+fn make_namespace(api: &Api, name: &str, label: &str, labels: Value) {
+    let mut namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    namespace["metadata"]["labels"][TEST_LABEL] = json!(label);
+    match api.create("/api/v1/namespaces", &namespace) {
+        Ok(_) => {}
+        // One that the cluster has from the start, such as kube-system.
+        Err(refusal) if refusal.code == 409 => {
+            let labels = json!({"metadata": {"labels": namespace["metadata"]["labels"]}});
+            api.merge(&format!("/api/v1/namespaces/{name}"), &labels).unwrap();
+        }
+        Err(refusal) => panic!("cannot create namespace {name}: {refusal:?}"),
+    }
+    // Without it the API server takes no Pods.
+    eventually(PODS_LIMIT, || api.read(&format!("/api/v1/namespaces/{name}/serviceaccounts/default")));
+}
+
+/// The image of a Pod under a key as the sources annotation has it, such as `containers/app`.
+#[track_caller]
+pub fn image<'a>(pod: &'a Value, key: &str) -> &'a str {
+    let (list, name) = key.split_once('/').unwrap();
+    let entry = pod["spec"][list]
+        .as_array()
+        .and_then(|entries| entries.iter().find(|entry| entry["name"] == name))
+        .unwrap_or_else(|| panic!("no {key} in {pod}"));
+    let image = if list == "volumes" { &entry["image"]["reference"] } else { &entry["image"] };
+    image.as_str().unwrap_or_else(|| panic!("no image in {entry}"))
+}
+
+/// The sources annotation of a Pod; null if it has none.
+pub fn sources(pod: &Value) -> Value {
+    let annotation = &pod["metadata"]["annotations"]["portolan.dev/sources"];
+    annotation.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
+}
+
+const PROBE: &str = "webhook-probe";
+const PODS_LIMIT: Duration = Duration::from_secs(30);
+const CALLED_LIMIT: Duration = Duration::from_secs(20);
