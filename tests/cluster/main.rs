@@ -11,8 +11,11 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod namespaces;
 mod pods;
+mod projects;
 mod support;
+mod table;
 mod updates;
 mod workloads;
 
@@ -24,7 +27,17 @@ fn main() -> ExitCode {
     support::prepare();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
-    let trials = [workloads::trials(), updates::trials(), pods::trials()].into_iter().flatten().collect();
+    let trials = [
+        workloads::trials(),
+        updates::trials(),
+        pods::trials(),
+        namespaces::trials(),
+        table::trials(),
+        projects::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

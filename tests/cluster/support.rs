@@ -13,15 +13,17 @@ mod process;
 mod registry;
 mod runtime;
 mod scene;
+mod shipped;
 mod trial;
 mod waiting;
 mod webhook;
 
-pub use control_plane::{ControlPlane, Plane};
+pub use control_plane::{ControlPlane, Plane, repository};
 pub use injector::Injector;
 pub use portolan::Portolan;
 pub use registry::Registry;
 pub use scene::{Scene, image, sources};
+pub use shipped::Shipped;
 pub use trial::{Missing, Outcome, trial};
 pub use waiting::eventually;
 pub use webhook::Webhook;
