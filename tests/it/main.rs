@@ -10,6 +10,7 @@
 
 mod admission;
 mod audit;
+mod cli;
 mod cluster;
 mod connections;
 mod drain;
