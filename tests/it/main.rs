@@ -14,6 +14,7 @@ mod cli;
 mod cluster;
 mod connections;
 mod drain;
+mod fuzz_corpus;
 mod layers;
 mod manifests;
 mod registry;
