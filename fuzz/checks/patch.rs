@@ -54,13 +54,10 @@ struct Decided {
 
 /// The webhook's way through the pure rooms; `None` where it makes no patch whatever the images are.
 fn decided(table: &Table, choice: u8, body: &[u8]) -> Option<Decided> {
-    let review = match Review::parse(body) {
-        Ok(review) => review,
-        Err(_) => {
-            // Must not panic either.
-            let _ = Envelope::parse(body);
-            return None;
-        }
+    let Ok(review) = Review::parse(body) else {
+        // Must not panic either.
+        let _ = Envelope::parse(body);
+        return None;
     };
     let request = review.into_request().ok()?;
     let scope = match (&*request.operation, &*request.sub_resource) {

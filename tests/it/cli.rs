@@ -70,7 +70,7 @@ impl Ended {
         let mut shown = format!("exit {}\n", self.code);
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !text.is_empty() {
-                shown.push_str(&format!("--- {name}\n{text}"));
+                shown.extend(["--- ", name, "\n", text]);
             }
         }
         shown

@@ -81,7 +81,7 @@ async fn explain_says_of_every_recorded_image_what_the_webhook_does() {
         fields
             .iter()
             .chain(&["uid"])
-            .map(|field| row.get(*field).cloned().unwrap_or(json!("absent")))
+            .map(|field| row.get(*field).cloned().unwrap_or_else(|| json!("absent")))
             .collect()
     };
     let by_webhook: Vec<_> = webhook.audit().iter().map(told).collect();
