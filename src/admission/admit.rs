@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Admission, Asking, Deadline, Reply, decide, guard, message};
+use super::{Admission, Asking, Reply, decide, guard::Call, message};
 use crate::{
     audit::{Head, Record},
     metrics::Verdict as Counted,
@@ -15,18 +15,19 @@ use crate::{
 };
 
 /// Answers one review. Ready at its first poll if every image is known.
-pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: Deadline) -> Reply {
+pub(super) async fn admit(call: Call<'_>) -> Reply {
+    let Call { state, body, mode, deadline } = call;
     let request = match Review::parse(body) {
         Ok(review) => match review.into_request() {
             Ok(request) => request,
-            Err(error) => return guard::refuse(&error),
+            Err(error) => return call.refuse(&error),
         },
-        Err(_) => return unreadable(state, body),
+        Err(_) => return unreadable(call),
     };
     let Some(subject) = Subject::of(&request) else { return allow(&request) };
     let Subject { scope, pod, old } = match subject {
         Ok(subject) => subject,
-        Err(cause) => return guard::fail_open(state, body, cause),
+        Err(cause) => return call.fail_open(cause),
     };
     let table = state.table.load_full();
     let own_namespace = state.options.own_namespace.as_deref();
@@ -102,13 +103,11 @@ fn is_asked_about(field: &Field<'_>, scope: Scope, old: Option<&Pod<'_>>) -> boo
 }
 
 /// A review whose objects could not be read as Pods: fine if they are none.
-fn unreadable(state: &Admission, body: &[u8]) -> Reply {
-    match Envelope::parse(body) {
-        Ok(envelope) if envelope.is_pod => {
-            guard::fail_open(state, body, "the Pod in the review could not be read")
-        }
+fn unreadable(call: Call<'_>) -> Reply {
+    match Envelope::parse(call.body) {
+        Ok(envelope) if envelope.is_pod => call.fail_open("the Pod in the review could not be read"),
         Ok(envelope) => Reply { status: 200, body: allowed(&envelope.uid).to_json() },
-        Err(error) => guard::refuse(&error),
+        Err(error) => call.refuse(&error),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
+use serde_json::error::Category;
 
 use super::text::Text;
 
@@ -216,8 +217,17 @@ pub struct LocalReference<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ParseReviewError {
     /// It is no JSON, or not of a review's shape.
-    #[error("the body is no AdmissionReview")]
-    Malformed(#[source] serde_json::Error),
+    ///
+    /// Where and what sort of mistake is all that is said: serde's own words quote the body.
+    #[error("the body is no AdmissionReview: {what} at line {line} column {column}")]
+    Malformed {
+        /// The sort of mistake.
+        what: &'static str,
+        /// The line, from 1.
+        line: usize,
+        /// The column, in bytes.
+        column: usize,
+    },
     /// It is another kind of object or another version.
     #[error(
         "the body is `{kind}` of `{api_version}`; this webhook answers `AdmissionReview` of `admission.k8s.io/v1`"
@@ -274,7 +284,7 @@ impl Envelope {
     /// # Errors
     /// If the body is no `admission.k8s.io/v1` review with a request.
     pub fn parse(body: &[u8]) -> Result<Self, ParseReviewError> {
-        let review: OuterReview<'_> = serde_json::from_slice(body).map_err(ParseReviewError::Malformed)?;
+        let review: OuterReview<'_> = serde_json::from_slice(body)?;
         check_kind(&review.api_version, &review.kind)?;
         let request =
             review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)?;
@@ -294,6 +304,17 @@ impl<'a> Review<'a> {
     pub fn into_request(self) -> Result<Request<'a>, ParseReviewError> {
         check_kind(&self.api_version, &self.kind)?;
         self.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)
+    }
+}
+
+impl From<serde_json::Error> for ParseReviewError {
+    fn from(error: serde_json::Error) -> Self {
+        let what = match error.classify() {
+            Category::Data => "a field has the wrong type",
+            Category::Eof | Category::Io => "it ends early",
+            Category::Syntax => "it is no JSON",
+        };
+        Self::Malformed { what, line: error.line(), column: error.column() }
     }
 }
 

@@ -61,6 +61,10 @@ pub fn standing(field: &Field<'_>, old_image: Option<&str>, old_sources: &Source
     if old_image == field.image {
         return Some(Decision::kept(Reason::Unchanged));
     }
+    // Where there is no text there may be no field, and a patch that replaces it would refuse the Pod.
+    if field.image.is_empty() {
+        return None;
+    }
     let entry = old_sources.entry(field.place, field.name)?;
     (entry.image == old_image && entry.written == field.image).then(|| Decision {
         outcome: Outcome::Rewritten { to: entry.image.clone() },

@@ -8,6 +8,7 @@
     reason = "tests say what is wrong by panicking"
 )]
 
+mod admission;
 mod audit;
 mod cluster;
 mod connections;
