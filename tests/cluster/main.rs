@@ -11,7 +11,9 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod load;
 mod namespaces;
+mod outages;
 mod pods;
 mod projects;
 mod support;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         namespaces::trials(),
         table::trials(),
         projects::trials(),
+        outages::trials(),
+        load::trials(),
     ]
     .into_iter()
     .flatten()

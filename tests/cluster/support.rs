@@ -22,6 +22,7 @@ pub use control_plane::{ControlPlane, Plane, repository};
 pub use injector::Injector;
 pub use portolan::Portolan;
 pub use registry::Registry;
+pub use runtime::runtime;
 pub use scene::{Scene, image, sources};
 pub use shipped::Shipped;
 pub use trial::{Missing, Outcome, trial};

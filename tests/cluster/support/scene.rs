@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     ControlPlane, Missing, Plane, Portolan, Registry,
     api::Api,
+    delay::DelayProxy,
     kubectl::Said,
     portolan,
     registry::Access,
@@ -31,6 +32,8 @@ pub struct Scene {
     pub second: Option<Registry>,
     /// Its namespace.
     pub namespace: String,
+    /// What stands before the registry, if it is to be slow.
+    front: Option<DelayProxy>,
     /// The control plane, which others use too.
     pub plane: Arc<ControlPlane>,
 }
@@ -39,6 +42,7 @@ pub struct Scene {
 pub struct SceneBuilder {
     access: Access,
     arguments: Vec<String>,
+    delay: Option<Duration>,
     plane: Plane,
     registry_fields: Vec<&'static str>,
     rules: String,
@@ -52,6 +56,7 @@ impl Scene {
         SceneBuilder {
             access: Access::Plain,
             arguments: Vec::new(),
+            delay: None,
             plane: Plane::Shared,
             registry_fields: Vec::new(),
             rules: rules.to_owned(),
@@ -84,9 +89,14 @@ impl Scene {
         self.kubectl(&["apply", "--filename", "-"], manifest)
     }
 
+    /// How the table names the scene's registry: host and port.
+    pub fn host(&self) -> String {
+        self.front.as_ref().map_or_else(|| self.registry.host(), |front| front.address().to_owned())
+    }
+
     /// What a reference in the scene's registry begins with.
     pub fn mirror(&self, path: &str) -> String {
-        format!("{}/{path}", self.registry.host())
+        format!("{}/{path}", self.host())
     }
 
     /// Pushes a stand-in image; the reference that Pods should come out with.
@@ -145,6 +155,12 @@ impl SceneBuilder {
         self
     }
 
+    /// With a registry that takes so long for every answer.
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
     /// On another control plane.
     pub fn on(mut self, plane: Plane) -> Self {
         self.plane = plane;
@@ -179,6 +195,10 @@ impl SceneBuilder {
         if let Some(second) = &second {
             table = table.replace("SECOND", &second.host()) + &second.entry(&[]);
         }
+        let front = self.delay.map(|delay| DelayProxy::start(registry.host(), delay));
+        if let Some(front) = &front {
+            table = table.replace(&registry.host(), front.address());
+        }
         let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         make_namespace(&plane.api, &namespace, &namespace);
         let mut options = portolan::Options { arguments: self.arguments, ..Default::default() };
@@ -194,7 +214,7 @@ impl SceneBuilder {
         let webhook =
             Webhook::register(&plane.api, &namespace, &namespace, plane.shipped_webhook(), &portolan.address);
         wait_called(&plane.api, &portolan, &namespace);
-        Ok(Scene { _webhook: webhook, portolan, registry, second, namespace, plane })
+        Ok(Scene { _webhook: webhook, portolan, registry, second, namespace, front, plane })
     }
 }
 
