@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod conditions;
 mod load;
 mod logins;
 mod namespaces;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         table::trials(),
         updates::trials(),
         pods::trials(),
+        conditions::trials(),
         logins::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
