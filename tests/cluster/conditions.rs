@@ -42,7 +42,17 @@ fn the_webhook_is_asked_about_pods_without_each_optional_field() -> Outcome {
         let pod = format!("pod/{name}");
         scene.kubectl(&["set", "image", &pod, "web=nginx:1.26"], "");
         assert_eq!(image(&scene.pod(name), "containers/web"), second, "UPDATE of {name}");
+        // Nothing changes here, so that every expression is evaluated to its end.
+        scene.kubectl(&["label", &pod, "edited=yes"], "");
     }
+    // Where another expression is true an error goes unseen; the API server counts them all the same.
+    let metrics = scene.kubectl(&["get", "--raw", "/metrics"], "").stdout;
+    let counted = |metric: &str| -> Vec<&str> {
+        metrics.lines().filter(|line| line.starts_with(metric) && !line.ends_with(" 0")).collect()
+    };
+    let left_out = counted("apiserver_admission_match_condition_exclusions_total");
+    assert!(!left_out.is_empty(), "the label edits were left out by the conditions");
+    assert_eq!(counted("apiserver_admission_match_condition_evaluation_errors_total"), Vec::<&str>::new());
     Ok(())
 }
 
