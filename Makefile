@@ -15,10 +15,11 @@ IMAGE ?= registry.example.com/portolan/portolan:0.1.0
 
 # Built tools are kept here, each under a hash of what it was made from.
 CACHE := $(or $(PORTOLAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan)
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
 
 CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2>/dev/null` | sha256sum | cut -c1-16)
 
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
@@ -42,6 +43,38 @@ help: ## Lists the targets
 .PHONY: build
 build: ## Builds the command for this machine, unoptimised
 	cargo build --locked
+
+.PHONY: demo
+demo: demo-needs ## Shows the main job on a real Kubernetes API server; with KEEP=1 it keeps running
+	cargo build --locked --bin portolan --example demo
+	tests/cluster/control-plane/build >/dev/null
+	export PORTOLAN_BINARY="$(abspath $(DEBUG)/portolan)"
+	exec "$(DEBUG)/examples/demo" $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+# What the demo needs beside Rust and Go is installed if it can be; else this says what is missing, all of it at once.
+.PHONY: demo-needs
+demo-needs:
+	is_ready=yes
+	missing() {
+		echo "error: \`$$1\` is not installed, or not on the PATH" >&2
+		echo "hint: $$2" >&2
+		is_ready=no
+	}
+	command -v cargo >/dev/null || missing cargo "install Rust by https://rustup.rs; the version is in rust-toolchain.toml"
+	# From 1.21 on Go fetches the release that go.mod asks for by itself.
+	printf '%s\n' go1.21 "$$(go env GOVERSION 2>/dev/null)" | sort --version-sort --check=quiet ||
+		missing "go" "install Go 1.25 or newer from https://go.dev/dl and add its folder bin to the PATH"
+	packages=""
+	command -v cc >/dev/null || packages+=" gcc libc6-dev"
+	command -v docker-registry >/dev/null || packages+=" docker-registry"
+	if [ $$is_ready = yes ] && [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		$(MAKE) packages PACKAGES="$$packages"
+	else
+		for package in $$packages; do
+			missing "$$package" "run make demo as root, or as root: apt-get update && apt-get install --no-install-recommends $$package"
+		done
+	fi
+	[ $$is_ready = yes ] || exit 2
 
 .PHONY: fmt
 fmt: ## Formats the sources

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     ControlPlane, Missing, Plane, Portolan, Registry,
     api::Api,
+    delay::DelayProxy,
     kubectl::Said,
     portolan,
     registry::Access,
@@ -31,20 +32,22 @@ pub struct Scene {
     pub second: Option<Registry>,
     /// Its namespace.
     pub namespace: String,
+    /// What stands before the registry, if it is to be slow.
+    front: Option<DelayProxy>,
     /// The control plane, which others use too.
     pub plane: Arc<ControlPlane>,
-    label: String,
 }
 
 /// What a scene is made of.
 pub struct SceneBuilder {
     access: Access,
     arguments: Vec<String>,
-    namespace_labels: Value,
+    delay: Option<Duration>,
     plane: Plane,
     registry_fields: Vec<&'static str>,
     rules: String,
     second: bool,
+    table_in_configmap: bool,
 }
 
 impl Scene {
@@ -53,11 +56,12 @@ impl Scene {
         SceneBuilder {
             access: Access::Plain,
             arguments: Vec::new(),
-            namespace_labels: json!({}),
+            delay: None,
             plane: Plane::Shared,
             registry_fields: Vec::new(),
             rules: rules.to_owned(),
             second: false,
+            table_in_configmap: false,
         }
     }
 
@@ -85,9 +89,14 @@ impl Scene {
         self.kubectl(&["apply", "--filename", "-"], manifest)
     }
 
+    /// How the table names the scene's registry: host and port.
+    pub fn host(&self) -> String {
+        self.front.as_ref().map_or_else(|| self.registry.host(), |front| front.address().to_owned())
+    }
+
     /// What a reference in the scene's registry begins with.
     pub fn mirror(&self, path: &str) -> String {
-        format!("{}/{path}", self.registry.host())
+        format!("{}/{path}", self.host())
     }
 
     /// Pushes a stand-in image; the reference that Pods should come out with.
@@ -131,11 +140,6 @@ impl Scene {
             }
         })
     }
-
-    /// Another namespace that belongs to the scene, with these labels beside.
-    pub fn namespace(&self, name: &str, labels: Value) {
-        make_namespace(&self.plane.api, name, &self.label, labels);
-    }
 }
 
 impl SceneBuilder {
@@ -151,9 +155,9 @@ impl SceneBuilder {
         self
     }
 
-    /// Labels of its namespace.
-    pub fn namespace_labels(mut self, labels: Value) -> Self {
-        self.namespace_labels = labels;
+    /// With a registry that takes so long for every answer.
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
         self
     }
 
@@ -175,8 +179,15 @@ impl SceneBuilder {
         self
     }
 
+    /// With the table in the ConfigMap `portolan-table` of the scene's namespace instead of a file.
+    pub fn with_table_in_configmap(mut self) -> Self {
+        self.table_in_configmap = true;
+        self
+    }
+
     /// Starts everything, and waits until the API server calls the webhook.
     pub fn start(self) -> Result<Scene, Missing> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let plane = ControlPlane::of(self.plane)?;
         let registry = Registry::start(self.access)?;
         let second = self.second.then(Registry::plain).transpose()?;
@@ -184,67 +195,71 @@ impl SceneBuilder {
         if let Some(second) = &second {
             table = table.replace("SECOND", &second.host()) + &second.entry(&[]);
         }
-        let portolan = Portolan::start(portolan::Options {
-            table: Some(table),
-            arguments: self.arguments,
-            ..Default::default()
-        })?;
-        Ok(Scene { second, ..Scene::assemble(plane, registry, portolan, self.namespace_labels) })
-    }
-}
-
-impl Scene {
-    /// Puts together what was started by hand.
-    pub fn assemble(plane: Arc<ControlPlane>, registry: Registry, portolan: Portolan, labels: Value) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let label = namespace.clone();
-        make_namespace(&plane.api, &namespace, &label, labels);
-        let webhook =
-            Webhook::register(&plane.api, &label, &label, plane.shipped_webhook(), &portolan.address);
-        let scene = Self { _webhook: webhook, portolan, registry, second: None, namespace, plane, label };
-        scene.wait_called();
-        scene
-    }
-
-    /// The API server learns of a new configuration a moment after it was written.
-    fn wait_called(&self) {
-        let probe = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROBE},
-            // A placeholder: no rule applies to it and no registry is asked.
-            "spec": {"containers": [{"name": "probe", "image": "auto"}]},
-        });
-        let path = self.path("pods?dryRun=All");
-        eventually(CALLED_LIMIT, || {
-            self.api().create(&path, &probe).map_err(|refusal| refusal.message)?;
-            let called = || self.portolan.audit().iter().any(|line| line["pod"] == PROBE);
-            // The audit log is written a moment after the answer.
-            for _ in 0..20 {
-                if called() {
-                    return Ok(());
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err("the API server does not call the webhook".to_owned())
-        });
-    }
-}
-
-fn make_namespace(api: &Api, name: &str, label: &str, labels: Value) {
-    let mut namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-    namespace["metadata"]["labels"][TEST_LABEL] = json!(label);
-    match api.create("/api/v1/namespaces", &namespace) {
-        Ok(_) => {}
-        // One that the cluster has from the start, such as kube-system.
-        Err(refusal) if refusal.code == 409 => {
-            let labels = json!({"metadata": {"labels": namespace["metadata"]["labels"]}});
-            api.merge(&format!("/api/v1/namespaces/{name}"), &labels).unwrap();
+        let front = self.delay.map(|delay| DelayProxy::start(registry.host(), delay));
+        if let Some(front) = &front {
+            table = table.replace(&registry.host(), front.address());
         }
-        Err(refusal) => panic!("cannot create namespace {name}: {refusal:?}"),
+        let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        make_namespace(&plane.api, &namespace, &namespace);
+        if registry.has_login() {
+            let secret = json!({
+                "metadata": {"name": LOGIN_SECRET}, "type": "kubernetes.io/dockerconfigjson",
+                "stringData": {".dockerconfigjson": registry.docker_config()},
+            });
+            plane.api.create(&format!("/api/v1/namespaces/{namespace}/secrets"), &secret).unwrap();
+        }
+        if self.plane == Plane::WithNode {
+            plane.let_node_reach(&registry);
+        }
+        let mut options = portolan::Options { arguments: self.arguments, ..Default::default() };
+        if self.table_in_configmap {
+            let map = json!({"metadata": {"name": "portolan-table"}, "data": {"table.yaml": table}});
+            plane.api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &map).unwrap();
+            options.arguments.extend(["--table-configmap".to_owned(), format!("{namespace}/portolan-table")]);
+            options.variables.push(("KUBECONFIG", plane.kubectl.kubeconfig.clone().into()));
+        } else {
+            options.table = Some(table);
+        }
+        let portolan = Portolan::start(&options)?;
+        let webhook =
+            Webhook::register(&plane.api, &namespace, &namespace, plane.shipped_webhook(), &portolan.address);
+        wait_called(&plane.api, &portolan, &namespace);
+        Ok(Scene { _webhook: webhook, portolan, registry, second, namespace, front, plane })
     }
-    // Without it the API server takes no Pods.
-    eventually(PODS_LIMIT, || api.read(&format!("/api/v1/namespaces/{name}/serviceaccounts/default")));
+}
+
+/// Waits until Pods of that namespace come to Portolan: the API server learns of a new configuration a moment after
+/// it was written.
+pub(super) fn wait_called(api: &Api, portolan: &Portolan, namespace: &str) {
+    let probe = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROBE},
+        // A placeholder: no rule applies to it and no registry is asked.
+        "spec": {"containers": [{"name": "probe", "image": "auto"}]},
+    });
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    eventually(CALLED_LIMIT, || {
+        api.create(&path, &probe).map_err(|refusal| refusal.message)?;
+        // The audit log is written a moment after the answer.
+        for _ in 0..20 {
+            if portolan.audit().iter().any(|line| line["pod"] == PROBE) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("the API server does not call the webhook".to_owned())
+    });
+}
+
+fn make_namespace(api: &Api, name: &str, label: &str) {
+    let labels = json!({TEST_LABEL: label});
+    let namespace = json!({"metadata": {"name": name, "labels": labels}});
+    api.create("/api/v1/namespaces", &namespace).unwrap();
+    wait_service_account(api, name);
+}
+
+/// Without it the API server takes no Pods in a new namespace.
+pub(super) fn wait_service_account(api: &Api, namespace: &str) {
+    eventually(PODS_LIMIT, || api.read(&format!("/api/v1/namespaces/{namespace}/serviceaccounts/default")));
 }
 
 /// The image of a Pod under a key as the sources annotation has it, such as `containers/app`.
@@ -264,6 +279,9 @@ pub fn sources(pod: &Value) -> Value {
     let annotation = &pod["metadata"]["annotations"]["portolan.dev/sources"];
     annotation.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
 }
+
+/// The Secret with the registry's login, in a scene whose registry has one.
+pub const LOGIN_SECRET: &str = "harbor-pull";
 
 const PROBE: &str = "webhook-probe";
 const PODS_LIMIT: Duration = Duration::from_secs(30);
