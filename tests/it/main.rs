@@ -15,6 +15,7 @@ mod connections;
 mod drain;
 mod layers;
 mod manifests;
+mod readme;
 mod registry;
 mod support;
 mod tls;
