@@ -33,7 +33,7 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 # The steps of `make test`, cheap ones first.
 STEPS := check-format check-pure clippy deny test-unit test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane binary test-cluster
+STEPS += control-plane test-demo binary test-cluster
 endif
 
 .PHONY: help
@@ -152,6 +152,14 @@ test-doc:
 .PHONY: control-plane
 control-plane:
 	tests/cluster/control-plane/build
+
+.PHONY: test-demo
+test-demo:
+	if command -v docker-registry >/dev/null || [ "$${CI:-}" = true ]; then
+		$(MAKE) demo KEEP=
+	else
+		echo "skipped: docker-registry is not installed (Debian: docker-registry)"
+	fi
 
 .PHONY: test-cluster
 test-cluster:

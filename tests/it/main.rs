@@ -17,6 +17,7 @@ mod drain;
 mod fuzz_corpus;
 mod layers;
 mod manifests;
+mod readme;
 mod registry;
 mod support;
 mod tls;
