@@ -1,84 +1,151 @@
-//! The shipped configuration's match conditions never err: under failure policy Ignore, an expression that does would
-//! leave the webhook out without a word. Each Pod lacks one optional field that an expression reads.
+//! The match conditions that ship, evaluated by the real API server on Pods without the optional fields.
+//!
+//! Under the shipped failure policy Ignore an expression that errs would only skip Portolan, unseen. Here the policy
+//! is Fail, so that one that errs refuses the Pod and says so.
 
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Outcome, Scene, image},
+    support::{Outcome, Scene, eventually, image},
     trials,
 };
 
-trials!["conditions"; the_webhook_is_asked_about_pods_without_each_optional_field];
+trials!["conditions";
+    no_condition_errs_on_a_pod_without_optional_fields,
+    no_condition_errs_on_an_image_that_is_absent,
+    the_api_server_counts_no_error_of_an_update_that_changes_no_image,
+];
 
-fn the_webhook_is_asked_about_pods_without_each_optional_field() -> Outcome {
-    let scene = Scene::with_rules(RULES).start()?;
-    let first = scene.push("docker.io/library/nginx", "1.25");
-    let second = scene.push("docker.io/library/nginx", "1.26");
-    for (name, given, absent) in [
-        ("nothing", json!({}), &["annotations", "initContainers", "volumes"][..]),
-        ("annotations", json!({"metadata": {"annotations": {"a": "b"}}}), &["initContainers", "volumes"]),
-        (
-            "init-containers",
-            json!({"spec": {"initContainers": [{"name": "init", "image": "nginx:1.25"}]}}),
-            &["annotations", "volumes"],
-        ),
-        (
-            "volumes",
-            json!({"spec": {"volumes": [{"name": "empty", "emptyDir": {}}]}}),
-            &["annotations", "initContainers"],
-        ),
-    ] {
-        let mut pod = bare(name);
-        merge(&mut pod, &given);
-        for field in absent {
-            assert!(
-                pod["spec"].get(field).is_none() && pod["metadata"].get(field).is_none(),
-                "{name} has {field}"
-            );
+fn no_condition_errs_on_a_pod_without_optional_fields() -> Outcome {
+    let scene = Scene::with_rules(RULES).failing_closed().start()?;
+    let rewritten = |tag: &str| scene.mirror(&format!("docker.io/library/nginx:{tag}"));
+    for present in 0..1 << OPTIONAL.len() {
+        let name = format!("pod-{present}");
+        let created = scene.create(&pod(&name, present));
+        assert_eq!(image(&created, "containers/web"), rewritten("1.25"), "{name}");
+
+        let mut edited = created;
+        edited["spec"]["containers"][0]["image"] = json!("nginx:1.26");
+        let edited = scene.api().overwrite(&scene.path(&format!("pods/{name}")), &edited).unwrap();
+        assert_eq!(image(&edited, "containers/web"), rewritten("1.26"), "{name}");
+
+        // The first has none beside it in the old object, the second has one.
+        let mut debugged = edited;
+        let path = scene.path(&format!("pods/{name}/ephemeralcontainers"));
+        for count in 1..=2 {
+            let containers: Vec<_> = (1..=count)
+                .map(|number| match number {
+                    _ if number < count => debugged["spec"]["ephemeralContainers"][number - 1].clone(),
+                    _ => json!({"name": format!("look-{number}"), "image": "nginx:1.27"}),
+                })
+                .collect();
+            debugged["spec"]["ephemeralContainers"] = json!(containers);
+            debugged = scene.api().overwrite(&path, &debugged).unwrap();
+            assert_eq!(image(&debugged, &format!("ephemeralContainers/look-{count}")), rewritten("1.27"));
         }
-        let created = scene.create(&pod);
-        assert_eq!(image(&created, "containers/web"), first, "CREATE of {name}");
-        for field in absent.iter().filter(|field| **field != "annotations") {
-            assert!(created["spec"].get(field).is_none(), "the API server gave {name} {field}");
-        }
-        // An edit of the image is compared with an old Pod that lacks the same fields.
-        let pod = format!("pod/{name}");
-        scene.kubectl(&["set", "image", &pod, "web=nginx:1.26"], "");
-        assert_eq!(image(&scene.pod(name), "containers/web"), second, "UPDATE of {name}");
-        // Nothing changes here, so that every expression is evaluated to its end.
-        scene.kubectl(&["label", &pod, "edited=yes"], "");
+
+        let mut edited = debugged;
+        edited["spec"]["containers"][0]["image"] = json!("nginx:1.28");
+        let edited = scene.api().overwrite(&scene.path(&format!("pods/{name}")), &edited).unwrap();
+        assert_eq!(image(&edited, "containers/web"), rewritten("1.28"), "{name}");
     }
-    // Where another expression is true an error goes unseen; the API server counts them all the same.
+    Ok(())
+}
+
+/// The API server refuses such Pods, but only after it has called Portolan.
+fn no_condition_errs_on_an_image_that_is_absent() -> Outcome {
+    let scene = Scene::with_rules(RULES).failing_closed().start()?;
+    for (number, edit) in ABSENT.into_iter().enumerate() {
+        let name = format!("new-{number}");
+        let mut new = pod(&name, EVERYTHING);
+        edit(&mut new);
+        let refusal = scene.api().create(&scene.path("pods"), &new).unwrap_err();
+        assert_eq!(refusal.code, 422, "{name}: {refusal:?}");
+        assert!(refusal.message.contains("Required value"), "{name}: {refusal:?}");
+        scene.portolan.audited(|line| line["pod"] == name && line["operation"] == "CREATE");
+
+        let name = format!("old-{number}");
+        let mut old = scene.create(&pod(&name, EVERYTHING));
+        edit(&mut old);
+        // Whatever else the API server has against it (a volume may not be edited), it is not a condition.
+        let refusal = scene.api().overwrite(&scene.path(&format!("pods/{name}")), &old).unwrap_err();
+        assert_eq!(refusal.code, 422, "{name}: {refusal:?}");
+        scene.portolan.audited(|line| line["pod"] == name && line["operation"] == "UPDATE");
+    }
+    // The counterpart, without which nothing would show that an error is seen: one that errs refuses the Pod.
+    scene.add_condition("object.spec.hostname == 'x'");
+    eventually(std::time::Duration::from_secs(10), || {
+        match scene.api().create(&scene.path("pods?dryRun=All"), &pod("errs", 0)) {
+            Err(refusal) if refusal.message.contains("hostname") => Ok(()),
+            other => Err(other.map_err(|refusal| refusal.message)),
+        }
+    });
+    Ok(())
+}
+
+/// Where one part of an expression is true, an error in another goes unseen; here none is, so that each is evaluated
+/// to its end, and the API server counts what errs.
+fn the_api_server_counts_no_error_of_an_update_that_changes_no_image() -> Outcome {
+    let scene = Scene::with_rules(RULES).start()?;
+    for present in 0..1 << OPTIONAL.len() {
+        let name = format!("pod-{present}");
+        scene.create(&pod(&name, present));
+        scene.kubectl(&["label", "pod", &name, "edited=yes"], "");
+    }
     let metrics = scene.kubectl(&["get", "--raw", "/metrics"], "").stdout;
     let counted = |metric: &str| -> Vec<&str> {
-        metrics.lines().filter(|line| line.starts_with(metric) && !line.ends_with(" 0")).collect()
+        let counts = metrics.lines().filter(|line| line.starts_with(metric) && !line.ends_with(" 0"));
+        counts.filter(|line| line.contains(r#"operation="UPDATE""#)).collect()
     };
-    let left_out = counted("apiserver_admission_match_condition_exclusions_total");
-    assert!(!left_out.is_empty(), "the label edits were left out by the conditions");
+    assert!(
+        !counted("apiserver_admission_match_condition_exclusions_total").is_empty(),
+        "the labels were seen"
+    );
     assert_eq!(counted("apiserver_admission_match_condition_evaluation_errors_total"), Vec::<&str>::new());
     Ok(())
 }
 
-/// A Pod that has none of the fields, and to which admission adds no volume.
-fn bare(name: &str) -> Value {
-    json!({
-        "metadata": {"name": name},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "containers": [{"name": "web", "image": "nginx:1.25"}],
-        },
-    })
-}
+/// Takes an image's text away.
+type Edit = fn(&mut Value);
 
-fn merge(pod: &mut Value, given: &Value) {
-    for part in ["metadata", "spec"] {
-        for (key, value) in given[part].as_object().into_iter().flatten() {
-            pod[part][key] = value.clone();
+const ABSENT: [Edit; 3] = [
+    |pod| _ = pod["spec"]["containers"][0].as_object_mut().unwrap().remove("image"),
+    |pod| _ = pod["spec"]["initContainers"][0].as_object_mut().unwrap().remove("image"),
+    |pod| _ = pod["spec"]["volumes"][0]["image"].as_object_mut().unwrap().remove("reference"),
+];
+
+/// What a Pod may have and may lack; an ephemeral container comes in later.
+const OPTIONAL: [Edit; 3] = [
+    |pod| pod["metadata"]["annotations"] = json!({"some": "annotation"}),
+    |pod| pod["spec"]["initContainers"] = json!([{"name": "first", "image": "nginx:1.25"}]),
+    |pod| {
+        pod["spec"]["volumes"] = json!([
+            {"name": "model", "image": {"reference": "nginx:1.25"}},
+            {"name": "empty", "emptyDir": {}},
+        ]);
+    },
+];
+
+const EVERYTHING: usize = (1 << OPTIONAL.len()) - 1;
+
+/// A Pod with the optional fields whose bits are set.
+fn pod(name: &str, present: usize) -> Value {
+    let mut pod = json!({
+        "metadata": {"name": name},
+        // The API server would add the token's volume before it asks.
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "web", "image": "nginx:1.25"}]},
+    });
+    for (bit, add) in OPTIONAL.iter().enumerate() {
+        if present & (1 << bit) != 0 {
+            add(&mut pod);
         }
     }
+    pod
 }
 
-const RULES: &str = "rules:
+/// Asks no registry.
+const RULES: &str = "defaults: {pin: off}
+rules:
   - source: docker.io
     mirrors: ['MIRROR/{registry}']
 ";

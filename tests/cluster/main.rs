@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
 mod conditions;
+mod installed;
 mod load;
 mod logins;
 mod namespaces;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let trials = [
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        installed::trials(),
         node::trials(),
         projects::trials(),
         namespaces::trials(),

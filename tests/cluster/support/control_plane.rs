@@ -20,6 +20,8 @@ use super::{
 pub enum Plane {
     /// One for this test alone.
     Own,
+    /// One for this test alone, with a node that runs Pods.
+    OwnWithNode,
     /// The one that most tests share. Its one node is an object only: nothing runs.
     Shared,
     /// The one with a node that runs Pods.
@@ -44,7 +46,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts it, or takes the one that runs already.
     pub fn of(plane: Plane) -> Result<Arc<Self>, Missing> {
-        if plane == Plane::Own {
+        if matches!(plane, Plane::Own | Plane::OwnWithNode) {
             return Self::start(plane).map(Arc::new);
         }
         // Two tests that ask at once wait for one start.
@@ -59,7 +61,8 @@ impl ControlPlane {
         let mut command = Command::new(programs.join("control-plane"));
         // It wants an empty one.
         command.arg("up").arg("--dir").arg(folder.join("run"));
-        let sandbox = if plane == Plane::WithNode {
+        let has_node = matches!(plane, Plane::OwnWithNode | Plane::WithNode);
+        let sandbox = if has_node {
             let registry = Registry::plain()?;
             registry.push_image("pause", "1", &Image::busybox("sandbox")?);
             command.args(["--node", "--sandbox-image", &format!("{}/pause:1", registry.host())]);
@@ -93,7 +96,7 @@ impl ControlPlane {
             supervisor,
             stdin,
         };
-        if plane != Plane::WithNode {
+        if !has_node {
             control_plane.add_node();
         }
         Ok(control_plane)
@@ -110,17 +113,19 @@ impl ControlPlane {
         self.api.create("/api/v1/nodes", &node).unwrap();
     }
 
-    /// Tells the real node how to reach a registry that plain HTTP does not.
+    /// Tells the real node how to reach a registry.
     pub fn let_node_reach(&self, registry: &Registry) {
         let host = registry.host();
-        let Some(authority) = registry.authority() else { return };
         let folder = Path::new(self.ready["nodeRegistryConfig"].as_str().unwrap()).join(&host);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("ca.crt"), authority).unwrap();
-        let hosts = format!(
-            "server = \"https://{host}\"\n\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
-            folder.join("ca.crt").display()
-        );
+        let hosts = match registry.authority() {
+            Some(authority) => {
+                let file = folder.join("ca.crt");
+                fs::write(&file, authority).unwrap();
+                format!("[host.\"https://{host}\"]\nca = \"{}\"\n", file.display())
+            }
+            None => format!("[host.\"http://{host}\"]\n"),
+        };
         fs::write(folder.join("hosts.toml"), hosts).unwrap();
     }
 
