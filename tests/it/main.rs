@@ -16,6 +16,7 @@ mod drain;
 mod layers;
 mod manifests;
 mod readme;
+mod reference;
 mod registry;
 mod support;
 mod tls;
