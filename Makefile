@@ -21,6 +21,11 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2>/dev/null` | sha256sum | cut -c1-16)
 
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+# How long `make fuzz` tries each target.
+FUZZ_SECONDS ?= 60
+
 # What tests, bench and binary need beside Rust and Go, by Debian's names.
 PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
 	libc6-dev musl-tools runc skopeo wrk
@@ -101,6 +106,23 @@ $(CARGO_DENY)/bin/cargo-deny:
 	trap 'rm -rf "$$folder"' EXIT
 	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
 	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
+
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target
+	command -v c++ >/dev/null || { echo "error: libFuzzer is built with a C++ compiler: install g++" >&2; exit 2; }
+	# What is found is kept beside the built tools; what shows a defect goes to fuzz/corpus by hand, with its mending.
+	for target in reference table patch; do
+		mkdir -p "$(CACHE)/fuzz/$$target"
+		CARGO_TARGET_DIR="$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz" "$<" run -s none "$$target" \
+			"$(CACHE)/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10
+	done
+
+$(CARGO_FUZZ)/bin/cargo-fuzz:
+	mkdir -p "$(CACHE)/cargo-fuzz"
+	folder="$$(mktemp -d "$(CACHE)/cargo-fuzz/building.XXXXXX")"
+	trap 'rm -rf "$$folder"' EXIT
+	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	mv -T "$$folder/built" "$(CARGO_FUZZ)" || test -x "$@"
 
 .PHONY: test
 test: ## Runs everything: format, lints, deny, unit, integration, documentation and real-cluster tests

@@ -6,16 +6,22 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::string_slice,
     reason = "a test says by failing"
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod conditions;
 mod load;
+mod logins;
 mod namespaces;
+mod node;
 mod outages;
 mod pods;
 mod projects;
+mod serving;
 mod support;
 mod table;
 mod updates;
@@ -30,18 +36,21 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
     let trials = [
+        // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        node::trials(),
+        projects::trials(),
+        namespaces::trials(),
+        load::trials(),
+        serving::trials(),
+        outages::trials(),
+        table::trials(),
         updates::trials(),
         pods::trials(),
-        namespaces::trials(),
-        table::trials(),
-        projects::trials(),
-        outages::trials(),
-        load::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+        conditions::trials(),
+        logins::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

@@ -1,9 +1,11 @@
 //! Which Pods pass through Portolan, by the configuration that ships, whole: namespaces, opt-outs, placeholders.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Outcome, Shipped, image, sources},
+    support::{Outcome, Shipped, eventually, image, sources},
     trials,
 };
 
@@ -40,14 +42,14 @@ impl Shipped {
             ("openshift-own", None, "nginx:1.25", &[]),
             ("kubeless", None, pinned, &["enforce"]),
         ] {
-            let labels = label.map_or(json!({}), |label| json!({"portolan.dev/rewrite": label}));
+            let labels = label.map_or_else(|| json!({}), |label| json!({"portolan.dev/rewrite": label}));
             self.namespace(namespace, &labels);
             self.check(namespace, "web", expected, modes);
         }
         self.check("kube-system", "before", "nginx:1.25", &[]);
         self.plane.kubectl.must(&["label", "namespace", "kube-system", "portolan.dev/rewrite=enabled"], "");
         // The label reaches the API server's own cache a moment later.
-        crate::support::eventually(std::time::Duration::from_secs(10), || {
+        eventually(Duration::from_secs(10), || {
             let path = "/api/v1/namespaces/kube-system/pods?dryRun=All";
             let shown = self.plane.api.create(path, &pod("probe", "nginx:1.25")).unwrap();
             if image(&shown, "containers/web") == pinned { Ok(()) } else { Err("not labelled yet") }

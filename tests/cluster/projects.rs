@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ fn juicefs_from_its_own_manifest() -> Outcome {
 }
 
 /// Scenario 3. Before operator.yaml its instructions apply crds.yaml and common.yaml. The namespace and the account
-/// of the latter are made here; the CRDs are not there, so the API server does not know a CephCluster.
+/// of the latter are made here; the CRDs are not there, so the API server does not know a `CephCluster`.
 fn rook_from_its_own_manifests() -> Outcome {
     let operator = manifest("rook/operator.yaml")?;
     let cluster = manifest("rook/cluster.yaml")?;
@@ -130,15 +131,12 @@ impl Shipped {
         let applied = said.stdout.lines().count();
         assert_eq!(applied, objects.len(), "something was refused: {}{}", said.stdout, said.stderr);
         for kind in unknown {
-            println!(
-                "{}: the API server does not know the kind {kind}, which was not applied",
-                file.display()
-            );
+            println!("{}: the API server does not know the kind {kind}, which was not applied", shown(file));
         }
 
         let mut checked = 0;
         for workload in &expected {
-            let pods = eventually(std::time::Duration::from_secs(60), || {
+            let pods = eventually(Duration::from_secs(60), || {
                 let selector = workload.selector.replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
                 let path = format!("/api/v1/namespaces/{}/pods?labelSelector={selector}", workload.namespace);
                 let pods = self.plane.api.list(&path);

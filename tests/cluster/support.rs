@@ -5,6 +5,7 @@ mod authority;
 mod control_plane;
 mod delay;
 mod folder;
+mod https;
 mod image;
 mod injector;
 mod kubectl;
@@ -14,19 +15,25 @@ mod registry;
 mod runtime;
 mod scene;
 mod shipped;
+mod tokens;
 mod trial;
 mod waiting;
 mod webhook;
 
+pub use authority::issue;
 pub use control_plane::{ControlPlane, Plane, repository};
+pub use folder::folder;
+pub use https::{Answer, Connection};
+pub use image::Image;
 pub use injector::Injector;
-pub use portolan::Portolan;
-pub use registry::Registry;
+pub use portolan::{Options as PortolanOptions, Portolan};
+pub use registry::{Access, PASSWORD, Registry};
 pub use runtime::runtime;
-pub use scene::{Scene, image, sources};
+pub use scene::{LOGIN_SECRET, Scene, image, sources};
 pub use shipped::Shipped;
+pub use tokens::TokenServer;
 pub use trial::{Missing, Outcome, trial};
-pub use waiting::eventually;
+pub use waiting::{Done, eventually};
 pub use webhook::Webhook;
 
 /// Before the first test.

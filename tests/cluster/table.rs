@@ -1,7 +1,6 @@
 //! The table's ConfigMap, edited with kubectl while Pods are created without pause.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -9,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Outcome, Scene, eventually, image},
+    support::{Done, Outcome, Scene, eventually, image},
     trials,
 };
 
@@ -23,15 +22,16 @@ fn an_edit_takes_effect_within_seconds_and_disturbs_no_admission() -> Outcome {
     let red = scene.push("red/library/nginx", "1.25");
     let blue = scene.push("blue/library/nginx", "1.25");
     let process = scene.portolan.process.id();
-    let done = AtomicBool::new(false);
+    let done = Done::default();
     thread::scope(|scope| {
         let creating = scope.spawn(|| {
             let mut seen = Vec::new();
-            while !done.load(Ordering::Relaxed) {
+            while !done.is_set() {
                 seen.push(dry_run(&scene));
             }
             seen
         });
+        let end = done.when_dropped();
         for color in ["blue", "red", "blue", "red", "blue"] {
             edit(&scene, &rules(color));
             let edited = Instant::now();
@@ -45,7 +45,7 @@ fn an_edit_takes_effect_within_seconds_and_disturbs_no_admission() -> Outcome {
                 }
             });
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let seen = creating.join().unwrap();
         assert!(seen.len() > 20, "only {} Pods were created meanwhile", seen.len());
         for came in seen {

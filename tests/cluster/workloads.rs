@@ -173,7 +173,7 @@ fn the_api_servers_audit_log_names_what_changed_also_when_reinvoked() -> Outcome
     assert_eq!(told.len(), 2, "one of the first call and one of the second: {annotations}");
     for (key, value) in &told {
         let hash = Sha256::digest(value.as_bytes());
-        assert_eq!(*key, hash[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        assert_eq!(*key, format!("{:08x}", u32::from_be_bytes(hash[..4].try_into().unwrap())));
     }
     assert!(told.iter().any(|(_, value)| value.contains(&app)), "{told:?}");
     assert!(told.iter().any(|(_, value)| value.contains(&proxy) && !value.contains(&app)), "{told:?}");
@@ -187,19 +187,19 @@ type Make = fn(&str) -> Value;
 const KINDS: [(&str, Make); 6] = [
     ("CronJob", |kind| {
         let job = json!({"template": template(kind, "Never")});
-        workload("batch/v1", kind, json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}))
+        workload("batch/v1", kind, &json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}))
     }),
-    ("Job", |kind| workload("batch/v1", kind, json!({"template": template(kind, "Never")}))),
+    ("Job", |kind| workload("batch/v1", kind, &json!({"template": template(kind, "Never")}))),
     ("DaemonSet", |kind| {
-        workload("apps/v1", kind, json!({"selector": selector(kind), "template": template(kind, "Always")}))
+        workload("apps/v1", kind, &json!({"selector": selector(kind), "template": template(kind, "Always")}))
     }),
     ("Deployment", |kind| {
-        workload("apps/v1", kind, json!({"selector": selector(kind), "template": template(kind, "Always")}))
+        workload("apps/v1", kind, &json!({"selector": selector(kind), "template": template(kind, "Always")}))
     }),
     ("StatefulSet", |kind| {
         let spec =
             json!({"serviceName": "all", "selector": selector(kind), "template": template(kind, "Always")});
-        workload("apps/v1", kind, spec)
+        workload("apps/v1", kind, &spec)
     }),
     ("Pod", |kind| {
         let mut pod = template(kind, "Always");
@@ -210,7 +210,7 @@ const KINDS: [(&str, Make); 6] = [
     }),
 ];
 
-fn workload(version: &str, kind: &str, spec: Value) -> Value {
+fn workload(version: &str, kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": {"name": kind.to_lowercase()}, "spec": spec})
 }
 

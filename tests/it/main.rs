@@ -10,9 +10,11 @@
 
 mod admission;
 mod audit;
+mod cli;
 mod cluster;
 mod connections;
 mod drain;
+mod fuzz_corpus;
 mod layers;
 mod manifests;
 mod readme;

@@ -38,10 +38,13 @@ impl Api {
 
     /// One request; `runtime().block_on` of it is what the other functions do.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refusal> {
-        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
-        let request =
-            Request::builder().method(method).uri(path).header("content-type", media).body(body).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
         match self.client.request(request).await {
             Ok(answer) => Ok(answer),
             Err(kube::Error::Api(status)) => {
@@ -73,11 +76,6 @@ impl Api {
     /// Replaces an object.
     pub fn replace(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
         runtime().block_on(self.request(Method::PUT, path, Some(object)))
-    }
-
-    /// Changes an object by a merge patch.
-    pub fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refusal> {
-        runtime().block_on(self.request(Method::PATCH, path, Some(patch)))
     }
 
     /// Deletes an object without waiting for it to go.

@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Missing, api::Api, folder::folder, kubectl::Kubectl, process::installed};
+use super::{
+    Missing, Registry, api::Api, folder::folder, image::Image, kubectl::Kubectl, process::installed,
+};
 
 /// Which control plane a test wants.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -33,6 +35,8 @@ pub struct ControlPlane {
     /// The line that the supervisor printed.
     pub ready: Value,
     audit_log: PathBuf,
+    /// Holds the image that every Pod of a real node begins with.
+    _sandbox: Option<Registry>,
     supervisor: Child,
     stdin: Option<ChildStdin>,
 }
@@ -50,16 +54,19 @@ impl ControlPlane {
     }
 
     fn start(plane: Plane) -> Result<Self, Missing> {
-        let programs = build()?;
+        let programs = programs()?;
         let folder = folder("control-plane");
         let mut command = Command::new(programs.join("control-plane"));
         // It wants an empty one.
         command.arg("up").arg("--dir").arg(folder.join("run"));
-        if plane == Plane::WithNode {
-            installed("containerd", "containerd")?;
-            installed("runc", "runc")?;
-            command.arg("--node");
-        }
+        let sandbox = if plane == Plane::WithNode {
+            let registry = Registry::plain()?;
+            registry.push_image("pause", "1", &Image::busybox("sandbox")?);
+            command.args(["--node", "--sandbox-image", &format!("{}/pause:1", registry.host())]);
+            Some(registry)
+        } else {
+            None
+        };
         let log = File::create(folder.join("supervisor.log")).unwrap();
         let mut supervisor =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -69,6 +76,9 @@ impl ControlPlane {
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
             let status = supervisor.wait().unwrap();
             let log = fs::read_to_string(folder.join("supervisor.log")).unwrap_or_default();
+            if status.code() == Some(CANNOT_BE_DONE_HERE) {
+                return Err(Missing(log.lines().next().unwrap_or_default().to_owned()));
+            }
             panic!("the control plane did not come up ({status}): {log}");
         };
         let path =
@@ -79,6 +89,7 @@ impl ControlPlane {
             kubectl: Kubectl { program: path("bin").join("kubectl"), kubeconfig },
             audit_log: path("auditLog"),
             ready,
+            _sandbox: sandbox,
             supervisor,
             stdin,
         };
@@ -97,6 +108,20 @@ impl ControlPlane {
             "spec": {"unschedulable": true},
         });
         self.api.create("/api/v1/nodes", &node).unwrap();
+    }
+
+    /// Tells the real node how to reach a registry that plain HTTP does not.
+    pub fn let_node_reach(&self, registry: &Registry) {
+        let host = registry.host();
+        let Some(authority) = registry.authority() else { return };
+        let folder = Path::new(self.ready["nodeRegistryConfig"].as_str().unwrap()).join(&host);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("ca.crt"), authority).unwrap();
+        let hosts = format!(
+            "server = \"https://{host}\"\n\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
+            folder.join("ca.crt").display()
+        );
+        fs::write(folder.join("hosts.toml"), hosts).unwrap();
     }
 
     /// The configuration that ships, as objects.
@@ -141,7 +166,7 @@ pub fn repository() -> &'static Path {
 }
 
 /// The folder of the control plane's programs; built once, and kept for the next run.
-fn build() -> Result<PathBuf, Missing> {
+pub fn programs() -> Result<PathBuf, Missing> {
     static BUILT: LazyLock<Result<PathBuf, Missing>> = LazyLock::new(|| {
         installed("go", "golang")?;
         let script = repository().join("tests/cluster/control-plane/build");
@@ -156,5 +181,8 @@ fn build() -> Result<PathBuf, Missing> {
 type Slot = Arc<Mutex<Option<Result<Arc<ControlPlane>, Missing>>>>;
 
 static RUNNING: LazyLock<Mutex<HashMap<Plane, Slot>>> = LazyLock::new(Mutex::default);
+
+/// The supervisor's exit code then; its first line says why.
+const CANNOT_BE_DONE_HERE: i32 = 2;
 
 const NODE: &str = "paper";

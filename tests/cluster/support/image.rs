@@ -1,9 +1,11 @@
 //! Stand-in images: real manifests, configurations and layers, with next to nothing in them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+use super::{Missing, process::installed};
 
 /// Bytes and what they are called by.
 #[derive(Clone, Debug)]
@@ -37,15 +39,20 @@ impl Image {
     }
 
     /// An image that runs: a static busybox under the names that the tests call.
-    pub fn busybox(busybox: &[u8], content: &str) -> Self {
-        Self::assemble(|architecture| {
+    pub fn busybox(content: &str) -> Result<Self, Missing> {
+        let program = installed("busybox", "busybox-static")?;
+        let busybox = fs::read(&program).unwrap();
+        // The name of a dynamic linker: <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html#interpreter>
+        if busybox.windows(4).any(|at| at == b"/ld-") {
+            return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
+        }
+        Ok(Self::assemble(|architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default()
                 .file("stand-in", 0o644, text.as_bytes())
-                .file("bin/sleep", 0o755, busybox)
-                .file("bin/sh", 0o755, busybox)
+                .file("bin/sleep", 0o755, &busybox)
                 .finish()
-        })
+        }))
     }
 
     fn assemble(layer: impl Fn(&str) -> Vec<u8>) -> Self {
@@ -106,11 +113,7 @@ struct Archive(Vec<u8>);
 impl Archive {
     fn file(mut self, name: &str, mode: u32, content: &[u8]) -> Self {
         if let Some((folder, _)) = name.rsplit_once('/') {
-            let folder = format!("{folder}/");
-            // Once is enough: the files of one folder are added one after the other.
-            if !self.0.windows(folder.len() + 1).any(|at| at == format!("{folder}\0").as_bytes()) {
-                self.header(&folder, 0o755, 0, b'5');
-            }
+            self.header(&format!("{folder}/"), 0o755, 0, b'5');
         }
         self.header(name, mode, content.len(), b'0');
         self.0.extend(content);

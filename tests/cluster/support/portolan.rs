@@ -30,11 +30,10 @@ pub struct Portolan {
     pub address: String,
     /// The file with its table, unless it reads a ConfigMap.
     pub table: PathBuf,
-    /// Its certificate.
-    pub pair: Pair,
     /// Where `/metrics` is: host and port.
     pub ops: String,
-    audit: PathBuf,
+    /// The file with its audit lines.
+    pub audit_log: PathBuf,
 }
 
 /// How to start one.
@@ -42,6 +41,8 @@ pub struct Portolan {
 pub struct Options {
     /// The table's text, put into a file; without it `arguments` must say where the table is.
     pub table: Option<String>,
+    /// A folder with `tls.crt` and `tls.key`, instead of a certificate made for it.
+    pub tls_folder: Option<PathBuf>,
     /// More flags of `serve`.
     pub arguments: Vec<String>,
     /// More variables.
@@ -50,15 +51,14 @@ pub struct Options {
 
 impl Portolan {
     /// Starts it and waits until it is ready.
-    pub fn start(options: Options) -> Result<Self, Missing> {
+    pub fn start(options: &Options) -> Result<Self, Missing> {
         let portolan = Self::launch(options)?;
         Ok(portolan.wait_ready())
     }
 
     /// Starts it and waits for nothing.
-    pub fn launch(options: Options) -> Result<Self, Missing> {
+    pub fn launch(options: &Options) -> Result<Self, Missing> {
         let folder = folder("portolan");
-        let pair = authority::issue(&folder, 1);
         let address = format!("127.0.0.1:{}", free_port());
         let ops = format!("127.0.0.1:{}", free_port());
         let audit = folder.join("audit.jsonl");
@@ -70,13 +70,18 @@ impl Portolan {
                     .arg("serve")
                     .args(["--listen", &address, "--ops-listen", &ops])
                     .args(["--status-listen", &format!("127.0.0.1:{}", free_port())])
-                    .args([Path::new("--tls-cert"), &pair.certificate, Path::new("--tls-key"), &pair.key])
                     .args([Path::new("--audit-log"), &audit])
                     // What the person who runs the tests has set up must not matter.
                     .env_clear()
                     .env("DOCKER_CONFIG", &folder)
                     .env("HOME", &folder)
                     .env("NO_COLOR", "1");
+                if let Some(folder) = &options.tls_folder {
+                    command.args([Path::new("--tls-dir"), folder]);
+                } else {
+                    let Pair { certificate, key } = authority::issue(&folder, 1);
+                    command.args([Path::new("--tls-cert"), &certificate, Path::new("--tls-key"), &key]);
+                }
                 if let Some(text) = &options.table {
                     fs::write(&table, text).unwrap();
                     command.args([Path::new("--table"), &table]);
@@ -85,7 +90,7 @@ impl Portolan {
             },
             folder.join("log"),
         )?;
-        Ok(Self { process, address, table, pair, ops, audit })
+        Ok(Self { process, address, table, ops, audit_log: audit })
     }
 
     /// Waits until `/readyz` says so.
@@ -115,7 +120,7 @@ impl Portolan {
 
     /// The lines of its audit log until now.
     pub fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.audit).unwrap_or_default();
+        let text = fs::read_to_string(&self.audit_log).unwrap_or_default();
         // The last line may still be on its way.
         text.split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))

@@ -1,6 +1,7 @@
 //! A real registry, a process for each test: Debian's docker-registry over a folder.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -100,19 +101,29 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Whether only [`USER`] may read.
+    pub fn has_login(&self) -> bool {
+        self.access != Access::Plain
+    }
+
+    /// The authority behind its certificate, if it has one.
+    pub fn authority(&self) -> Option<String> {
+        (self.access == Access::Login).then(authority_pem)
+    }
+
     /// Its row in the table's `registries`, with `more` fields such as `pullSecret: harbor-pull`.
     pub fn entry(&self, more: &[&str]) -> String {
         let mut entry = format!("- host: {}\n", self.host());
-        if self.access == Access::Login {
+        if let Some(authority) = self.authority() {
             entry.push_str("  ca: |\n");
-            for line in authority_pem().lines() {
-                entry.push_str(&format!("    {line}\n"));
+            for line in authority.lines() {
+                writeln!(entry, "    {line}").unwrap();
             }
         } else {
             entry.push_str("  plainHttp: true\n");
         }
         for field in more {
-            entry.push_str(&format!("  {field}\n"));
+            writeln!(entry, "  {field}").unwrap();
         }
         entry
     }
@@ -213,10 +224,10 @@ impl Registry {
 
     fn client(&self) -> Client {
         let mut config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
-        if self.access == Access::Login {
+        if let Some(authority) = self.authority() {
             config.protocol = ClientProtocol::Https;
             config.tls_certs_only =
-                vec![Certificate { encoding: CertificateEncoding::Pem, data: authority_pem().into_bytes() }];
+                vec![Certificate { encoding: CertificateEncoding::Pem, data: authority.into_bytes() }];
         }
         Client::new(config)
     }

@@ -201,6 +201,16 @@ impl SceneBuilder {
         }
         let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         make_namespace(&plane.api, &namespace, &namespace);
+        if registry.has_login() {
+            let secret = json!({
+                "metadata": {"name": LOGIN_SECRET}, "type": "kubernetes.io/dockerconfigjson",
+                "stringData": {".dockerconfigjson": registry.docker_config()},
+            });
+            plane.api.create(&format!("/api/v1/namespaces/{namespace}/secrets"), &secret).unwrap();
+        }
+        if self.plane == Plane::WithNode {
+            plane.let_node_reach(&registry);
+        }
         let mut options = portolan::Options { arguments: self.arguments, ..Default::default() };
         if self.table_in_configmap {
             let map = json!({"metadata": {"name": "portolan-table"}, "data": {"table.yaml": table}});
@@ -210,7 +220,7 @@ impl SceneBuilder {
         } else {
             options.table = Some(table);
         }
-        let portolan = Portolan::start(options)?;
+        let portolan = Portolan::start(&options)?;
         let webhook =
             Webhook::register(&plane.api, &namespace, &namespace, plane.shipped_webhook(), &portolan.address);
         wait_called(&plane.api, &portolan, &namespace);
@@ -269,6 +279,9 @@ pub fn sources(pod: &Value) -> Value {
     let annotation = &pod["metadata"]["annotations"]["portolan.dev/sources"];
     annotation.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
 }
+
+/// The Secret with the registry's login, in a scene whose registry has one.
+pub const LOGIN_SECRET: &str = "harbor-pull";
 
 const PROBE: &str = "webhook-probe";
 const PODS_LIMIT: Duration = Duration::from_secs(30);

@@ -31,7 +31,7 @@ impl Shipped {
         let plane = ControlPlane::of(Plane::Own)?;
         let base = repository().join("manifests/base");
         plane.kubectl.must(&["apply", "--kustomize", base.to_str().unwrap()], "");
-        let portolan = Portolan::start(portolan::Options {
+        let portolan = Portolan::start(&portolan::Options {
             arguments: ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into(),
             variables: vec![
                 ("KUBECONFIG", account_kubeconfig(&plane).into()),

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Debug,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +22,24 @@ pub fn eventually<T, E: Debug>(limit: Duration, mut condition: impl FnMut() -> R
     }
 }
 
-/// A condition for [`eventually`].
-pub fn holds(condition: bool, otherwise: &str) -> Result<(), String> {
-    if condition { Ok(()) } else { Err(otherwise.to_owned()) }
+/// Says to threads that it is time to end, also when the test fails before it comes to say so.
+#[derive(Debug, Default)]
+pub struct Done(AtomicBool);
+
+impl Done {
+    /// Whether it is time.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it when what is returned is dropped.
+    pub fn when_dropped(&self) -> impl Drop {
+        struct Guard<'a>(&'a AtomicBool);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Guard(&self.0)
+    }
 }

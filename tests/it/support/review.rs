@@ -69,22 +69,22 @@ impl Pod {
     }
 
     pub(crate) fn create(self) -> Review {
-        Review::new("CREATE", "", self.0, Value::Null)
+        Review::new("CREATE", "", &self.0, &Value::Null)
     }
 
     /// An UPDATE of `old` to this.
     pub(crate) fn update(self, old: &Self) -> Review {
-        Review::new("UPDATE", "", self.0, old.0.clone())
+        Review::new("UPDATE", "", &self.0, &old.0)
     }
 
     /// An UPDATE of `old` through `pods/ephemeralcontainers`.
     pub(crate) fn debug(self, old: &Self) -> Review {
-        Review::new("UPDATE", "ephemeralcontainers", self.0, old.0.clone())
+        Review::new("UPDATE", "ephemeralcontainers", &self.0, &old.0)
     }
 }
 
 impl Review {
-    fn new(operation: &str, sub_resource: &str, object: Value, old: Value) -> Self {
+    fn new(operation: &str, sub_resource: &str, object: &Value, old: &Value) -> Self {
         let mut review = json!({
             "kind": "AdmissionReview",
             "apiVersion": "admission.k8s.io/v1",

@@ -16,6 +16,7 @@ use http_body_util::BodyExt as _;
 use portolan::{
     admission::{Admission, Options},
     audit::Log,
+    image::Digest,
     metrics::Metrics,
     registry::{CachePolicy, Resolver},
     server::{
@@ -25,7 +26,6 @@ use portolan::{
     table::Table,
 };
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
 use super::{LIMIT, fake_registry::FakeRegistry};
@@ -62,11 +62,9 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 /// A table of these rules and registries, both as YAML flow maps.
 pub(crate) fn table(rules: &[&str], registries: &[&str]) -> String {
-    let list = |rows: &[&str]| rows.iter().map(|row| format!("\n  - {row}")).collect::<String>();
-    let rules = if rules.is_empty() { " []".to_owned() } else { list(rules) };
-    let registries =
-        if registries.is_empty() { String::new() } else { format!("\nregistries:{}", list(registries)) };
-    format!("apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:{rules}{registries}\n")
+    let list = |rows: &[&str]| format!("[{}]", rows.join(", "));
+    let (rules, registries) = (list(rules), list(registries));
+    format!("apiVersion: portolan.dev/v1\nkind: MappingTable\nrules: {rules}\nregistries: {registries}\n")
 }
 
 /// A table that takes `docker.io` to `hub` in a registry of the test's, by this rule's further keys.
@@ -79,7 +77,9 @@ pub(crate) fn hub_table(registry: &FakeRegistry, further: &str) -> String {
 }
 
 pub(crate) fn with_table(table: impl Into<String>) -> Builder {
-    Builder { table: table.into(), policy: CachePolicy::default(), options: Options::default() }
+    // Registries here answer at once, but the machine may be busy.
+    let options = Options { resolve_timeout: Duration::from_secs(20), ..Options::default() };
+    Builder { table: table.into(), policy: CachePolicy::default(), options }
 }
 
 impl Builder {
@@ -213,8 +213,8 @@ impl Answered {
         };
         let [(key, value)] = &annotations.iter().collect::<Vec<_>>()[..] else { panic!("{annotations:?}") };
         let value = value.as_str().unwrap();
-        let hash: String = Sha256::digest(value).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(**key, format!("images-{hash}"));
+        let hash = Digest::of(value.as_bytes());
+        assert_eq!(**key, format!("images-{}", &hash.hex()[..8]));
         assert!(value.len() <= 8 * 1024, "{} bytes", value.len());
         serde_json::from_str(value).unwrap()
     }
