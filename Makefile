@@ -165,6 +165,10 @@ test-demo:
 test-cluster:
 	PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked
 
+.PHONY: reference
+reference: ## Writes the pages under docs/reference anew, from the code
+	PORTOLAN_WRITE_REFERENCE=1 cargo test --test it --locked reference::
+
 .PHONY: docs
 docs: ## Builds the library's documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked

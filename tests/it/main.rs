@@ -18,6 +18,7 @@ mod fuzz_corpus;
 mod layers;
 mod manifests;
 mod readme;
+mod reference;
 mod registry;
 mod support;
 mod tls;
