@@ -18,8 +18,6 @@ pub(crate) struct Load {
 
 /// What one turn showed.
 pub(crate) struct Turn {
-    /// Requests answered.
-    pub(crate) requests: f64,
     /// Microseconds of CPU, user and system, per request.
     pub(crate) cpu: f64,
     /// Requests answered in a second.
@@ -52,7 +50,7 @@ impl Load {
             .expect("taskset (util-linux) and wrk are installed; `make packages` does");
         // The audit log's thread writes the last batch.
         thread::sleep(Duration::from_millis(20));
-        let used = server.cpu() - before;
+        let used = server.cpu().saturating_sub(before);
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("TURN "));
         let line = line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
@@ -60,7 +58,6 @@ impl Load {
         let [requests, micros, errors, p99] = figures[..] else { panic!("{line}") };
         assert!(requests > 0.0 && errors == 0.0, "{errors} of {requests} requests failed");
         Turn {
-            requests,
             cpu: used.as_secs_f64() * 1e6 / requests,
             throughput: requests / micros * 1e6,
             busy: used.as_secs_f64() * 1e6 / micros,

@@ -8,6 +8,7 @@
 //! Each server is a process of its own on core 0, the load (`wrk`) is on core 1. `make bench` runs this; what the
 //! figures mean is written in `docs/performance.md`.
 #![allow(
+    clippy::cast_precision_loss,
     clippy::exit,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -15,7 +16,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a program for developers says what is wrong by panicking"
+    reason = "a program for developers says what is wrong by panicking, and figures are rounded"
 )]
 
 mod bodies;

@@ -59,7 +59,7 @@ impl Stage {
         let table = table.replace(EXAMPLE_HOST, &registry.host());
         let rules = Table::parse(&table).context("cannot read the table")?.table;
         let portolan =
-            Portolan::start(Options { table: Some(table), ..Options::default() }).map_err(Error::msg)?;
+            Portolan::start(&Options { table: Some(table), ..Options::default() }).map_err(Error::msg)?;
         println!("    The host {EXAMPLE_HOST} in it is replaced by that registry:");
         for rule in rules.rules() {
             for mirror in rule.mirrors() {
