@@ -4,6 +4,7 @@
 //! images is [`crate::rewrite`]'s matter. Field names and their meaning follow the Kubernetes API reference.
 
 mod answer;
+mod json;
 mod request;
 mod text;
 
@@ -14,4 +15,5 @@ pub use request::{
 };
 pub use text::Text;
 
+pub(crate) use json::{push_escaped, push_json};
 pub(crate) use request::SOURCES;

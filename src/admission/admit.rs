@@ -33,10 +33,8 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
     let own_namespace = state.options.own_namespace.as_deref();
     let old_sources = old.map(Sources::of).unwrap_or_default();
 
-    let fields: Vec<Field<'_>> =
-        fields(pod, scope).filter(|field| is_asked_about(field, scope, old)).collect();
     let mut scratch = String::new();
-    let plan_of = |field: &Field<'_>| {
+    let mut plan_of = |field: &Field<'_>| {
         let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
         if let Some(decision) = standing(field, old_image, &old_sources) {
             return Plan::Settled(decision);
@@ -46,11 +44,11 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         }
         plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
     };
-    let plans = fields.iter().map(plan_of).collect();
     let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
-    let decisions = decide(plans, asking).await;
-    let images: Vec<Judged<'_>> =
-        fields.iter().zip(decisions).map(|(field, decision)| Judged { field: *field, decision }).collect();
+    let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
+    let plans = asked_about.map(|field| (field, plan_of(&field)));
+    let decided = decide(plans, asking).await;
+    let images: Vec<_> = decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect();
 
     let extent = match (scope, old) {
         (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
@@ -158,7 +156,7 @@ fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decis
         uid = head.uid,
         namespace = head.namespace,
         pod = head.pod,
-        source = message::shortened(field.image, message::MAX_AUDITED),
+        source = &*message::shortened(field.image, message::MAX_AUDITED),
         mirror = mirror.map(Mirror::as_str),
         rule = rule.map(Rule::source),
         outcome = decision.outcome.word(),

@@ -1,10 +1,10 @@
 //! What people read: warnings, the message of a denial, and the API server's own audit annotation.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::review::{push_escaped, push_json};
 use crate::rewrite::{Judged, Mode, Outcome, Reason};
 
 /// The warnings about a Pod's images: what is not as the table asks for, and in audit mode what would have been.
@@ -46,7 +46,7 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
     let name = shortened(field.name, MAX_WARNED_NAME);
     let written = shortened(field.image, MAX_WARNED_IMAGE);
     let text = format!("portolan: {list}/{name}: `{written}` {what} ({reason}){why}");
-    Some(shortened(&text, MAX_WARNING))
+    Some(shortened(&text, MAX_WARNING).into_owned())
 }
 
 /// What stands behind a reason that an admin should hear of.
@@ -106,18 +106,30 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
         if decision.outcome == Outcome::Kept {
             continue;
         }
-        let entry = json!({
-            "field": format_args!("{}/{}", field.place.list.word(), field.name),
-            "written": shortened(field.image, MAX_AUDITED),
-            "image": decision.result(),
-            "reason": decision.reason.word(),
-        })
-        .to_string();
-        if value.len() + entry.len() + 2 > MAX_AUDIT_ANNOTATION {
+        let result = decision.result();
+        if value.is_empty() {
+            let entry = field.image.len() + field.name.len() + result.map_or(0, str::len) + ENTRY;
+            value.reserve((images.len() * entry).min(MAX_AUDIT_ANNOTATION));
+        }
+        let before = value.len();
+        value.push_str(if value.is_empty() { r#"[{"field":""# } else { r#",{"field":""# });
+        value.push_str(field.place.list.word());
+        value.push('/');
+        push_escaped(&mut value, field.name);
+        value.push_str(r#"","image":"#);
+        match result {
+            Some(image) => push_json(&mut value, image),
+            None => value.push_str("null"),
+        }
+        value.push_str(r#","reason":"#);
+        push_json(&mut value, decision.reason.word());
+        value.push_str(r#","written":"#);
+        push_json(&mut value, &shortened(field.image, MAX_AUDITED));
+        value.push('}');
+        if value.len() + 1 > MAX_AUDIT_ANNOTATION {
+            value.truncate(before);
             break;
         }
-        value.push(if value.is_empty() { '[' } else { ',' });
-        value.push_str(&entry);
     }
     if value.is_empty() {
         return None;
@@ -132,7 +144,10 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
 }
 
 /// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
+pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let visible = |character: char| if character.is_control() { '\u{fffd}' } else { character };
     let length = text.chars().count();
     if length <= limit {
@@ -143,7 +158,7 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     let mut short: String = text.chars().take(head).map(visible).collect();
     short.push('…');
     short.extend(text.chars().skip(length - tail).map(visible));
-    short
+    short.into()
 }
 
 /// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
@@ -160,3 +175,5 @@ const MAX_REFERENCE: usize = 120;
 pub(super) const MAX_AUDITED: usize = 1024;
 /// The most bytes of the audit annotation's value.
 const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;
+/// What an entry of it takes beside its texts: the names of its fields.
+const ENTRY: usize = 64;
