@@ -31,7 +31,7 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 	libc6-dev musl-tools runc skopeo wrk
 
 # The steps of `make test`, cheap ones first.
-STEPS := check-format check-pure clippy deny test-unit test-it test-doc
+STEPS := check-format check-pure clippy deny test-unit test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
 STEPS += control-plane test-demo binary test-cluster
 endif
@@ -107,6 +107,10 @@ $(CARGO_DENY)/bin/cargo-deny:
 	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
 	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
 
+.PHONY: bench
+bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
+	cargo bench --locked --target $(TARGET) --bench admission -- $(BENCH)
+
 .PHONY: fuzz
 fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target
 	command -v c++ >/dev/null || { echo "error: libFuzzer is built with a C++ compiler: install g++" >&2; exit 2; }
@@ -140,6 +144,11 @@ test: ## Runs everything: format, lints, deny, unit, integration, documentation 
 .PHONY: test-unit
 test-unit:
 	cargo test --lib --locked
+
+# In a binary of its own, whose allocator counts.
+.PHONY: test-allocations
+test-allocations:
+	cargo test --test allocations --locked
 
 .PHONY: test-it
 test-it:
