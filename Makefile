@@ -15,19 +15,25 @@ IMAGE ?= registry.example.com/portolan/portolan:0.1.0
 
 # Built tools are kept here, each under a hash of what it was made from.
 CACHE := $(or $(PORTOLAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan)
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
 
 CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2>/dev/null` | sha256sum | cut -c1-16)
+
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+# How long `make fuzz` tries each target.
+FUZZ_SECONDS ?= 60
 
 # What tests, bench and binary need beside Rust and Go, by Debian's names.
 PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
 	libc6-dev musl-tools runc skopeo wrk
 
 # The steps of `make test`, cheap ones first.
-STEPS := check-format check-pure clippy deny test-unit test-it test-doc
+STEPS := check-format check-pure clippy deny test-unit test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane binary test-cluster
+STEPS += control-plane test-demo binary test-cluster
 endif
 
 .PHONY: help
@@ -37,6 +43,38 @@ help: ## Lists the targets
 .PHONY: build
 build: ## Builds the command for this machine, unoptimised
 	cargo build --locked
+
+.PHONY: demo
+demo: demo-needs ## Shows the main job on a real Kubernetes API server; with KEEP=1 it keeps running
+	cargo build --locked --bin portolan --example demo
+	tests/cluster/control-plane/build >/dev/null
+	export PORTOLAN_BINARY="$(abspath $(DEBUG)/portolan)"
+	exec "$(DEBUG)/examples/demo" $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+# What the demo needs beside Rust and Go is installed if it can be; else this says what is missing, all of it at once.
+.PHONY: demo-needs
+demo-needs:
+	is_ready=yes
+	missing() {
+		echo "error: \`$$1\` is not installed, or not on the PATH" >&2
+		echo "hint: $$2" >&2
+		is_ready=no
+	}
+	command -v cargo >/dev/null || missing cargo "install Rust by https://rustup.rs; the version is in rust-toolchain.toml"
+	# From 1.21 on Go fetches the release that go.mod asks for by itself.
+	printf '%s\n' go1.21 "$$(go env GOVERSION 2>/dev/null)" | sort --version-sort --check=quiet ||
+		missing "go" "install Go 1.25 or newer from https://go.dev/dl and add its folder bin to the PATH"
+	packages=""
+	command -v cc >/dev/null || packages+=" gcc libc6-dev"
+	command -v docker-registry >/dev/null || packages+=" docker-registry"
+	if [ $$is_ready = yes ] && [ -n "$$packages" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		$(MAKE) packages PACKAGES="$$packages"
+	else
+		for package in $$packages; do
+			missing "$$package" "run make demo as root, or as root: apt-get update && apt-get install --no-install-recommends $$package"
+		done
+	fi
+	[ $$is_ready = yes ] || exit 2
 
 .PHONY: fmt
 fmt: ## Formats the sources
@@ -69,6 +107,27 @@ $(CARGO_DENY)/bin/cargo-deny:
 	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
 	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
 
+.PHONY: bench
+bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
+	cargo bench --locked --target $(TARGET) --bench admission -- $(BENCH)
+
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target
+	command -v c++ >/dev/null || { echo "error: libFuzzer is built with a C++ compiler: install g++" >&2; exit 2; }
+	# What is found is kept beside the built tools; what shows a defect goes to fuzz/corpus by hand, with its mending.
+	for target in reference table patch; do
+		mkdir -p "$(CACHE)/fuzz/$$target"
+		CARGO_TARGET_DIR="$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz" "$<" run -s none "$$target" \
+			"$(CACHE)/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10
+	done
+
+$(CARGO_FUZZ)/bin/cargo-fuzz:
+	mkdir -p "$(CACHE)/cargo-fuzz"
+	folder="$$(mktemp -d "$(CACHE)/cargo-fuzz/building.XXXXXX")"
+	trap 'rm -rf "$$folder"' EXIT
+	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	mv -T "$$folder/built" "$(CARGO_FUZZ)" || test -x "$@"
+
 .PHONY: test
 test: ## Runs everything: format, lints, deny, unit, integration, documentation and real-cluster tests
 	times=""
@@ -86,6 +145,11 @@ test: ## Runs everything: format, lints, deny, unit, integration, documentation 
 test-unit:
 	cargo test --lib --locked
 
+# In a binary of its own, whose allocator counts.
+.PHONY: test-allocations
+test-allocations:
+	cargo test --test allocations --locked
+
 .PHONY: test-it
 test-it:
 	cargo test --test it --locked
@@ -98,9 +162,21 @@ test-doc:
 control-plane:
 	tests/cluster/control-plane/build
 
+.PHONY: test-demo
+test-demo:
+	if command -v docker-registry >/dev/null || [ "$${CI:-}" = true ]; then
+		$(MAKE) demo KEEP=
+	else
+		echo "skipped: docker-registry is not installed (Debian: docker-registry)"
+	fi
+
 .PHONY: test-cluster
 test-cluster:
 	PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked
+
+.PHONY: reference
+reference: ## Writes the pages under docs/reference anew, from the code
+	PORTOLAN_WRITE_REFERENCE=1 cargo test --test it --locked reference::
 
 .PHONY: docs
 docs: ## Builds the library's documentation

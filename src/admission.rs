@@ -76,7 +76,8 @@ impl Admission {
     pub async fn answer(&self, body: Bytes, mode: Mode, timeout: Option<Duration>) -> Reply {
         let mode = if self.options.mode == Mode::Audit { Mode::Audit } else { mode };
         let deadline = Deadline::new(Instant::now(), timeout, self.options.resolve_timeout);
-        guard::guard(self, &body, deadline, admit::admit(self, &body, mode, deadline)).await
+        let call = guard::Call { state: self, body: &body, mode, deadline };
+        guard::guard(call, admit::admit(call)).await
     }
 }
 

@@ -5,10 +5,10 @@
 //! the pull half of the distribution API through a small client of its own; pushing and pulling content is
 //! left to `transfer`, and whether an image has to be resolved at all is decided by `rewrite`.
 //!
-//! From the wire up: [`transport`] sends bounded requests, [`challenge`] and [`token`] log in, [`client`] joins the
-//! three for one registry, [`manifest`] reads digests with it; [`host`] adds the logins, the [`breaker`] and the
-//! [`flight`]s under way, and [`registries`] holds them all; [`memory`] keeps answers, [`resolver`] asks in order, and
-//! [`refresh`] asks again in the background.
+//! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
+//! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
+//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `resolver` asks in order, and
+//! `refresh` asks again in the background.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a

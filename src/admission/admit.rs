@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Admission, Asking, Deadline, Reply, decide, guard, message};
+use super::{Admission, Asking, Reply, decide, guard::Call, message};
 use crate::{
     audit::{Head, Record},
     metrics::Verdict as Counted,
@@ -15,27 +15,26 @@ use crate::{
 };
 
 /// Answers one review. Ready at its first poll if every image is known.
-pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: Deadline) -> Reply {
+pub(super) async fn admit(call: Call<'_>) -> Reply {
+    let Call { state, body, mode, deadline } = call;
     let request = match Review::parse(body) {
         Ok(review) => match review.into_request() {
             Ok(request) => request,
-            Err(error) => return guard::refuse(&error),
+            Err(error) => return call.refuse(&error),
         },
-        Err(_) => return unreadable(state, body),
+        Err(_) => return unreadable(call),
     };
     let Some(subject) = Subject::of(&request) else { return allow(&request) };
     let Subject { scope, pod, old } = match subject {
         Ok(subject) => subject,
-        Err(cause) => return guard::fail_open(state, body, cause),
+        Err(cause) => return call.fail_open(cause),
     };
     let table = state.table.load_full();
     let own_namespace = state.options.own_namespace.as_deref();
     let old_sources = old.map(Sources::of).unwrap_or_default();
 
-    let fields: Vec<Field<'_>> =
-        fields(pod, scope).filter(|field| is_asked_about(field, scope, old)).collect();
     let mut scratch = String::new();
-    let plan_of = |field: &Field<'_>| {
+    let mut plan_of = |field: &Field<'_>| {
         let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
         if let Some(decision) = standing(field, old_image, &old_sources) {
             return Plan::Settled(decision);
@@ -45,11 +44,11 @@ pub(super) async fn admit(state: &Admission, body: &[u8], mode: Mode, deadline: 
         }
         plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
     };
-    let plans = fields.iter().map(plan_of).collect();
     let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
-    let decisions = decide(plans, asking).await;
-    let images: Vec<Judged<'_>> =
-        fields.iter().zip(decisions).map(|(field, decision)| Judged { field: *field, decision }).collect();
+    let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
+    let plans = asked_about.map(|field| (field, plan_of(&field)));
+    let decided = decide(plans, asking).await;
+    let images: Vec<_> = decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect();
 
     let extent = match (scope, old) {
         (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
@@ -102,13 +101,11 @@ fn is_asked_about(field: &Field<'_>, scope: Scope, old: Option<&Pod<'_>>) -> boo
 }
 
 /// A review whose objects could not be read as Pods: fine if they are none.
-fn unreadable(state: &Admission, body: &[u8]) -> Reply {
-    match Envelope::parse(body) {
-        Ok(envelope) if envelope.is_pod => {
-            guard::fail_open(state, body, "the Pod in the review could not be read")
-        }
+fn unreadable(call: Call<'_>) -> Reply {
+    match Envelope::parse(call.body) {
+        Ok(envelope) if envelope.is_pod => call.fail_open("the Pod in the review could not be read"),
         Ok(envelope) => Reply { status: 200, body: allowed(&envelope.uid).to_json() },
-        Err(error) => guard::refuse(&error),
+        Err(error) => call.refuse(&error),
     }
 }
 
@@ -159,7 +156,7 @@ fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decis
         uid = head.uid,
         namespace = head.namespace,
         pod = head.pod,
-        source = message::shortened(field.image, message::MAX_AUDITED),
+        source = &*message::shortened(field.image, message::MAX_AUDITED),
         mirror = mirror.map(Mirror::as_str),
         rule = rule.map(Rule::source),
         outcome = decision.outcome.word(),

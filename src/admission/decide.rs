@@ -23,19 +23,19 @@ pub enum Asking<'a> {
     },
 }
 
-/// The decisions that follow from `plans`, in their order.
+/// The decisions that follow from `plans`, in their order, each beside what its plan came with.
 ///
 /// Each image has its own answer: what came in time is used though a sibling's did not come. If memory has them
 /// all, this future is ready at its first poll.
-pub async fn decide(plans: Vec<Plan>, asking: Asking<'_>) -> Vec<Decision> {
+pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Asking<'_>) -> Vec<(T, Decision)> {
     let now = Instant::now();
-    let mut decisions = Vec::with_capacity(plans.len());
+    let mut decisions = Vec::new();
     let mut waiting = Vec::new();
-    for plan in plans {
+    for (image, plan) in plans {
         let question = match plan {
             Plan::Ask(question) => question,
             Plan::Settled(decision) => {
-                decisions.push(decision);
+                decisions.push((image, decision));
                 continue;
             }
         };
@@ -46,11 +46,11 @@ pub async fn decide(plans: Vec<Plan>, asking: Asking<'_>) -> Vec<Decision> {
             }
         };
         if let Some(answer) = answer {
-            decisions.push(question.conclude(answer));
+            decisions.push((image, question.conclude(answer)));
         } else {
             waiting.push((decisions.len(), question));
             // Holds the place until the registries have answered.
-            decisions.push(Decision::kept(Reason::Unavailable));
+            decisions.push((image, Decision::kept(Reason::Unavailable)));
         }
     }
     if let (Asking::Registries { resolver, deadline }, false) = (asking, waiting.is_empty()) {
@@ -60,7 +60,7 @@ pub async fn decide(plans: Vec<Plan>, asking: Asking<'_>) -> Vec<Decision> {
         }
         let answers = join_all(answers).await;
         for ((position, question), answer) in waiting.into_iter().zip(answers) {
-            if let Some(place) = decisions.get_mut(position) {
+            if let Some((_, place)) = decisions.get_mut(position) {
                 *place = question.conclude(answer.into());
             }
         }

@@ -1,10 +1,10 @@
 //! What people read: warnings, the message of a denial, and the API server's own audit annotation.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::review::{push_escaped, push_json};
 use crate::rewrite::{Judged, Mode, Outcome, Reason};
 
 /// The warnings about a Pod's images: what is not as the table asks for, and in audit mode what would have been.
@@ -37,16 +37,16 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
             format!("{would}rewritten, its digest unchecked")
         }
         Outcome::Rewritten { to } if mode == Mode::Audit => {
-            format!("would be rewritten to `{}`", shortened(to, MAX_REFERENCE))
+            format!("would be rewritten to `{}`", shortened(to, MAX_WARNED_RESULT))
         }
         Outcome::Denied | Outcome::Kept | Outcome::Rewritten { .. } => return None,
     };
     let why = explain(decision.reason).map_or_else(String::new, |why| format!(": {why}"));
     let (list, reason) = (field.place.list.word(), decision.reason.word());
-    let name = shortened(field.name, 40);
-    let written = shortened(field.image, 64);
+    let name = shortened(field.name, MAX_WARNED_NAME);
+    let written = shortened(field.image, MAX_WARNED_IMAGE);
     let text = format!("portolan: {list}/{name}: `{written}` {what} ({reason}){why}");
-    Some(shortened(&text, MAX_WARNING))
+    Some(shortened(&text, MAX_WARNING).into_owned())
 }
 
 /// What stands behind a reason that an admin should hear of.
@@ -106,18 +106,30 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
         if decision.outcome == Outcome::Kept {
             continue;
         }
-        let entry = json!({
-            "field": format_args!("{}/{}", field.place.list.word(), field.name),
-            "written": shortened(field.image, MAX_AUDITED),
-            "image": decision.result(),
-            "reason": decision.reason.word(),
-        })
-        .to_string();
-        if value.len() + entry.len() + 2 > MAX_AUDIT_ANNOTATION {
+        let result = decision.result();
+        if value.is_empty() {
+            let entry = field.image.len() + field.name.len() + result.map_or(0, str::len) + ENTRY;
+            value.reserve((images.len() * entry).min(MAX_AUDIT_ANNOTATION));
+        }
+        let before = value.len();
+        value.push_str(if value.is_empty() { r#"[{"field":""# } else { r#",{"field":""# });
+        value.push_str(field.place.list.word());
+        value.push('/');
+        push_escaped(&mut value, field.name);
+        value.push_str(r#"","image":"#);
+        match result {
+            Some(image) => push_json(&mut value, image),
+            None => value.push_str("null"),
+        }
+        value.push_str(r#","reason":"#);
+        push_json(&mut value, decision.reason.word());
+        value.push_str(r#","written":"#);
+        push_json(&mut value, &shortened(field.image, MAX_AUDITED));
+        value.push('}');
+        if value.len() + 1 > MAX_AUDIT_ANNOTATION {
+            value.truncate(before);
             break;
         }
-        value.push(if value.is_empty() { '[' } else { ',' });
-        value.push_str(&entry);
     }
     if value.is_empty() {
         return None;
@@ -132,7 +144,10 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
 }
 
 /// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
+pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let visible = |character: char| if character.is_control() { '\u{fffd}' } else { character };
     let length = text.chars().count();
     if length <= limit {
@@ -143,15 +158,22 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     let mut short: String = text.chars().take(head).map(visible).collect();
     short.push('…');
     short.extend(text.chars().skip(length - tail).map(visible));
-    short
+    short.into()
 }
 
 /// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
 const MAX_WARNINGS: usize = 8;
 const MAX_WARNING: usize = 256;
-/// How much of a reference a sentence shows.
+/// How much a warning shows of a name, of the image as written, and of what it would be. With all three in full and the
+/// longest list and reason it has 254 characters, so that it is never cut where it says what becomes of the image.
+const MAX_WARNED_NAME: usize = 40;
+const MAX_WARNED_IMAGE: usize = 64;
+const MAX_WARNED_RESULT: usize = 80;
+/// How much of a reference a denial shows.
 const MAX_REFERENCE: usize = 120;
 /// How much of a reference an audit annotation shows: more than any valid one has.
 pub(super) const MAX_AUDITED: usize = 1024;
 /// The most bytes of the audit annotation's value.
 const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;
+/// What an entry of it takes beside its texts: the names of its fields.
+const ENTRY: usize = 64;

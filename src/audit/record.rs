@@ -211,7 +211,7 @@ impl Record {
                 .mirror
                 .and_then(|mirror| rule?.mirrors().get(mirror))
                 .map(|mirror| mirror.as_str()),
-            elapsed_micros: self.elapsed.as_micros(),
+            elapsed_micros: u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX),
         }
     }
 
@@ -252,7 +252,7 @@ struct LineImage<'a> {
     reason: &'static str,
     resolved_from: Option<&'static str>,
     mirror: Option<&'a str>,
-    elapsed_micros: u128,
+    elapsed_micros: u64,
 }
 
 /// Something that is serialised as it is printed.

@@ -103,18 +103,13 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
         };
         let namespace = args.namespace.as_deref();
         let mut scratch = String::new();
-        let plans: Vec<_> = images
-            .iter()
-            .map(|image| plan(&table, image, Pull::Sometimes, namespace, &mut scratch))
-            .collect();
-        let decisions = decide(plans, asking).await;
-        let rows: Vec<_> = images
-            .iter()
-            .zip(&decisions)
-            .map(|(image, decision)| Row::new(image, decision, &table, namespace))
-            .collect();
+        let plans =
+            images.iter().map(|image| (image, plan(&table, image, Pull::Sometimes, namespace, &mut scratch)));
+        let decided = decide(plans, asking).await;
+        let rows: Vec<_> =
+            decided.iter().map(|(image, decision)| Row::new(image, decision, &table, namespace)).collect();
         print(&rows, args.output, printer)?;
-        let is_no = decisions.iter().any(|decision| {
+        let is_no = decided.iter().any(|(_, decision)| {
             decision.outcome == Outcome::Denied || decision.reason == Reason::InvalidReference
         });
         Ok(if is_no { ExitStatus::No } else { ExitStatus::Yes })

@@ -53,11 +53,15 @@ impl Printer {
     /// Why a command could not find out: the chain of causes on one line, remedies as hints below.
     pub(super) fn error(&mut self, error: &anyhow::Error) {
         let mut text = String::new();
-        for cause in error.chain() {
+        for cause in error.chain().map(ToString::to_string) {
+            // The errors of some dependencies repeat their sources.
+            if text.ends_with(&cause) {
+                continue;
+            }
             if !text.is_empty() {
                 text.push_str(": ");
             }
-            text.push_str(&cause.to_string());
+            text.push_str(&cause);
         }
         self.say("error", &text);
     }

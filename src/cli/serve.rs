@@ -1,6 +1,6 @@
 //! `portolan serve`: the webhook.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -57,7 +57,7 @@ pub(super) struct ServeArgs {
 
     /// Make a certificate for this process alone; its CA is written to this file if one is named
     #[arg(long, env = "PORTOLAN_TLS_SELF", value_name = "CA-FILE", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "tls_cert")]
-    tls_self: Option<PathBuf>,
+    tls_self: Option<OsString>,
 
     /// File that audit lines are appended to [default: stdout]
     #[arg(long, env = "PORTOLAN_AUDIT_LOG", value_name = "FILE")]
@@ -138,9 +138,9 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
     let certificate = match (args.tls_dir, args.tls_cert.zip(args.tls_key), args.tls_self) {
         (Some(folder), ..) => CertificateSource::Directory(folder),
         (None, Some((certificate, key)), _) => CertificateSource::Files { certificate, key },
-        (None, None, Some(ca)) => {
-            CertificateSource::SelfSigned { ca_file: Some(ca).filter(|path| !path.as_os_str().is_empty()) }
-        }
+        (None, None, Some(ca)) => CertificateSource::SelfSigned {
+            ca_file: Some(ca).filter(|path| !path.is_empty()).map(PathBuf::from),
+        },
         (None, None, None) => anyhow::bail!(
             "no certificate: name one with `--tls-dir DIR` or `--tls-cert FILE --tls-key FILE`, or make one with `--tls-self`"
         ),

@@ -71,6 +71,18 @@ pub enum ConfigureError {
     },
 }
 
+impl ConfigureError {
+    /// The registry that it is about, as configured.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::BadHost { host }
+            | Self::Client { host, .. }
+            | Self::Repeated { host }
+            | Self::Trust { host, .. } => host,
+        }
+    }
+}
+
 impl EndpointConfig {
     /// A registry reached by HTTPS, without a login of its own.
     pub fn new(host: impl Into<String>) -> Self {

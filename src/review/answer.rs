@@ -1,7 +1,8 @@
 //! The response half of a review, written once into one buffer.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Serialize;
+
+use super::json::push_json;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -30,39 +31,35 @@ pub enum Verdict<'a> {
 impl Answer<'_> {
     /// The `AdmissionReview` that answers, as JSON: `patch` in base64 (RFC 4648 §4), `patchType` only beside it.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.expected_length());
-        out.extend_from_slice(
-            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
-        );
-        write_json(&mut out, &self.uid);
+        let mut out = String::with_capacity(self.expected_length());
+        out.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#);
+        push_json(&mut out, self.uid);
         match self.verdict {
-            Verdict::Allowed => out.extend_from_slice(br#","allowed":true"#),
+            Verdict::Allowed => out.push_str(r#","allowed":true"#),
             Verdict::Denied(message) => {
-                out.extend_from_slice(
-                    br#","allowed":false,"status":{"code":403,"reason":"Forbidden","message":"#,
-                );
-                write_json(&mut out, &message);
-                out.push(b'}');
+                out.push_str(r#","allowed":false,"status":{"code":403,"reason":"Forbidden","message":"#);
+                push_json(&mut out, message);
+                out.push('}');
             }
         }
         if let Some(patch) = self.patch {
-            out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-            write_base64(&mut out, patch);
-            out.push(b'"');
+            out.push_str(r#","patchType":"JSONPatch","patch":""#);
+            STANDARD.encode_string(patch, &mut out);
+            out.push('"');
         }
         if let Some((key, value)) = self.audit_annotation {
-            out.extend_from_slice(br#","auditAnnotations":{"#);
-            write_json(&mut out, &key);
-            out.push(b':');
-            write_json(&mut out, &value);
-            out.push(b'}');
+            out.push_str(r#","auditAnnotations":{"#);
+            push_json(&mut out, key);
+            out.push(':');
+            push_json(&mut out, value);
+            out.push('}');
         }
-        if !self.warnings.is_empty() {
-            out.extend_from_slice(br#","warnings":"#);
-            write_json(&mut out, self.warnings);
+        for (number, warning) in self.warnings.iter().enumerate() {
+            out.push_str(if number == 0 { r#","warnings":["# } else { "," });
+            push_json(&mut out, warning);
         }
-        out.extend_from_slice(b"}}");
-        out
+        out.push_str(if self.warnings.is_empty() { "}}" } else { "]}}" });
+        out.into_bytes()
     }
 
     /// Enough for the whole answer unless much of it must be escaped.
@@ -77,18 +74,6 @@ impl Answer<'_> {
             + self.audit_annotation.map_or(0, |(key, value)| key.len() + value.len() * 5 / 4 + 64)
             + self.warnings.iter().map(|warning| warning.len() + 16).sum::<usize>()
     }
-}
-
-fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value).expect("texts are serialised into memory");
-}
-
-/// Appends the standard base64 of `bytes`, padded.
-fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    let room = out.get_mut(start..).expect("the buffer was just made longer");
-    STANDARD.encode_slice(bytes, room).expect("four characters for every three bytes were made room for");
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use json_patch::jsonptr::PointerBuf;
-
 use crate::review::{Container, Pod, Volume};
 
 /// One text of a Pod that names an image.
@@ -93,18 +91,7 @@ impl List {
     }
 }
 
-impl Place {
-    /// The JSON pointer (RFC 6901) to the text.
-    pub fn to_pointer(self) -> PointerBuf {
-        let index = self.index.to_string();
-        let list = self.list.word();
-        match self.list {
-            List::Volumes => PointerBuf::from_tokens(["spec", list, index.as_str(), "image", "reference"]),
-            _ => PointerBuf::from_tokens(["spec", list, index.as_str(), "image"]),
-        }
-    }
-}
-
+/// As a JSON pointer (RFC 6901) to the text. No part of it can need an escape.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tail = if self.list == List::Volumes { "/image/reference" } else { "/image" };

@@ -1,17 +1,18 @@
 //! Decisions become one JSON Patch (RFC 6902).
 //!
 //! Operations are made from the positions that were walked, never by comparing objects. `test` is never used: a
-//! patch that fails refuses the Pod, also under failure policy Ignore.
+//! patch that fails refuses the Pod, also under failure policy Ignore. They are written into one text as they are
+//! found; the only paths that are not fixed end in the number of a container or volume.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
-use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
-use serde_json::{Value, json};
-
-use super::{Judged, Sources, sources};
+use super::{Field, Judged, Sources, sources};
 use crate::{
     image::Reference,
-    review::{Pod, SOURCES},
+    review::{Pod, SOURCES, push_json},
     table::Table,
 };
 
@@ -44,19 +45,10 @@ pub enum Extent<'a> {
 impl Change<'_> {
     /// The patch as JSON text; `None` if nothing changes.
     pub fn to_patch(&self) -> Option<Vec<u8>> {
-        let operations = self.operations();
-        (!operations.is_empty())
-            .then(|| serde_json::to_vec(&operations).expect("a patch is serialised into memory"))
-    }
-
-    fn operations(&self) -> Vec<PatchOperation> {
-        let mut operations = Vec::with_capacity(self.images.len() + 2);
+        let mut operations = Operations { text: String::with_capacity(self.expected_length()) };
         for Judged { field, decision } in self.images {
             if let Some(to) = decision.result() {
-                operations.push(PatchOperation::Replace(ReplaceOperation {
-                    path: field.place.to_pointer(),
-                    value: Value::String(to.to_owned()),
-                }));
+                operations.push("replace", field.place, Content::Text(to));
             }
         }
         match self.extent {
@@ -67,10 +59,18 @@ impl Change<'_> {
             Extent::ImagesOnly => {}
             Extent::Update(old) => self.annotate(old, &mut operations),
         }
-        operations
+        operations.finish()
     }
 
-    fn annotate(&self, old: &Sources, operations: &mut Vec<PatchOperation>) {
+    /// Enough for the whole patch, mostly: each changed image is in its operation and in the annotation.
+    fn expected_length(&self) -> usize {
+        let changed = self.images.iter().filter_map(|image| Some((image.field, image.decision.result()?)));
+        let length =
+            |(field, to): (Field<'_>, &str)| 2 * to.len() + field.image.len() + field.name.len() + 160;
+        changed.map(length).sum::<usize>() + 160
+    }
+
+    fn annotate(&self, old: &Sources, operations: &mut Operations) {
         let metadata = self.pod.metadata.as_ref();
         let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
         let present = annotations.and_then(|annotations| annotations.sources.as_deref());
@@ -82,29 +82,25 @@ impl Change<'_> {
             - present.map_or(0, |present| SOURCES.len() + present.len());
         let updated = sources::updated(self.images, &Sources::of(self.pod), old, self.table, self.namespace)
             .filter(|text| size + SOURCES.len() + text.len() <= MAX_ANNOTATIONS);
-        let path = || PointerBuf::from_tokens(["metadata", "annotations", SOURCES]);
         match (present, updated) {
             (None, None) => {}
-            (Some(_), None) => operations.push(PatchOperation::Remove(RemoveOperation { path: path() })),
+            (Some(_), None) => operations.push("remove", SOURCES_PATH, Content::None),
             (Some(present), Some(updated)) if present == updated => {}
-            (Some(_), Some(updated)) => operations.push(PatchOperation::Replace(ReplaceOperation {
-                path: path(),
-                value: Value::String(updated),
-            })),
+            (Some(_), Some(updated)) => operations.push("replace", SOURCES_PATH, Content::Text(&updated)),
             (None, Some(updated)) => {
                 if metadata.is_none() {
-                    operations.push(add(PointerBuf::from_tokens(["metadata"]), json!({})));
+                    operations.push("add", "/metadata", Content::Json("{}"));
                 }
                 if annotations.is_none() {
-                    operations.push(add(PointerBuf::from_tokens(["metadata", "annotations"]), json!({})));
+                    operations.push("add", "/metadata/annotations", Content::Json("{}"));
                 }
-                operations.push(add(path(), Value::String(updated)));
+                operations.push("add", SOURCES_PATH, Content::Text(&updated));
             }
         }
     }
 
     /// Appends the pull Secret of every registry that an image is in after the change, once.
-    fn append_pull_secrets(&self, operations: &mut Vec<PatchOperation>) {
+    fn append_pull_secrets(&self, operations: &mut Operations) {
         let present = self.pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref());
         let mut added: Vec<&str> = Vec::new();
         for entry in self.table.registries() {
@@ -118,12 +114,62 @@ impl Change<'_> {
             }
         }
         if !added.is_empty() && present.is_none() {
-            operations.push(add(PointerBuf::from_tokens(["spec", "imagePullSecrets"]), json!([])));
+            operations.push("add", "/spec/imagePullSecrets", Content::Json("[]"));
         }
         for secret in added {
-            let path = PointerBuf::from_tokens(["spec", "imagePullSecrets", "-"]);
-            operations.push(add(path, json!({ "name": secret })));
+            operations.push("add", "/spec/imagePullSecrets/-", Content::Named(secret));
         }
+    }
+}
+
+/// The patch's text so far.
+struct Operations {
+    text: String,
+}
+
+/// What an operation puts in its place.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    /// JSON text.
+    Json(&'static str),
+    /// An object that has this name and nothing else.
+    Named(&'a str),
+    /// Nothing: the operation is `remove`.
+    None,
+    Text(&'a str),
+}
+
+impl Operations {
+    fn push(&mut self, operation: &str, path: impl Display, value: Content<'_>) {
+        let text = &mut self.text;
+        text.push_str(if text.is_empty() { r#"[{"op":""# } else { r#",{"op":""# });
+        text.push_str(operation);
+        write!(text, r#"","path":"{path}""#).expect("writing to a string cannot fail");
+        match value {
+            Content::Json(value) => {
+                text.push_str(r#","value":"#);
+                text.push_str(value);
+            }
+            Content::Named(name) => {
+                text.push_str(r#","value":{"name":"#);
+                push_json(text, name);
+                text.push('}');
+            }
+            Content::None => {}
+            Content::Text(value) => {
+                text.push_str(r#","value":"#);
+                push_json(text, value);
+            }
+        }
+        text.push('}');
+    }
+
+    fn finish(mut self) -> Option<Vec<u8>> {
+        if self.text.is_empty() {
+            return None;
+        }
+        self.text.push(']');
+        Some(self.text.into_bytes())
     }
 }
 
@@ -142,9 +188,8 @@ impl Judged<'_> {
     }
 }
 
-fn add(path: PointerBuf, value: Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation { path, value })
-}
+/// The JSON pointer (RFC 6901) to the annotation [`SOURCES`], whose `/` is written `~1`.
+const SOURCES_PATH: &str = "/metadata/annotations/portolan.dev~1sources";
 
 /// The most bytes of an object's annotations, keys and values together (`TotalAnnotationSizeLimitB`).
 const MAX_ANNOTATIONS: usize = 256 * 1024;

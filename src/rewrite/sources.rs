@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Decision, Field, Judged, Outcome, Place, Reason, fields::List};
 use crate::{
     image::Reference,
-    review::Pod,
+    review::{Pod, push_escaped, push_json},
     table::{Lookup, Table},
 };
 
@@ -21,11 +21,10 @@ pub struct Sources {
 }
 
 /// One image that Portolan changed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 struct Entry {
     written: String,
     image: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
@@ -61,6 +60,10 @@ pub fn standing(field: &Field<'_>, old_image: Option<&str>, old_sources: &Source
     if old_image == field.image {
         return Some(Decision::kept(Reason::Unchanged));
     }
+    // Where there is no text there may be no field, and a patch that replaces it would refuse the Pod.
+    if field.image.is_empty() {
+        return None;
+    }
     let entry = old_sources.entry(field.place, field.name)?;
     (entry.image == old_image && entry.written == field.image).then(|| Decision {
         outcome: Outcome::Rewritten { to: entry.image.clone() },
@@ -80,15 +83,9 @@ pub(super) fn updated(
 ) -> Option<String> {
     let mut text = String::new();
     for Judged { field, decision } in images {
-        let key_is = |text: &mut String| {
-            text.push_str(if text.is_empty() { "{" } else { "," });
-            push_json(text, &key(field.place.list, field.name));
-            text.push(':');
-        };
         if matches!(decision.reason, Reason::Restored | Reason::Unchanged) {
             if let Some(entry) = old.entry(field.place, field.name) {
-                key_is(&mut text);
-                push_json(&mut text, entry);
+                entry.push(&mut text, field);
             }
             continue;
         }
@@ -97,21 +94,15 @@ pub(super) fn updated(
         });
         match (&decision.outcome, earlier) {
             (Outcome::Rewritten { to }, earlier) => {
-                key_is(&mut text);
-                text.push_str(r#"{"written":"#);
-                push_json(&mut text, earlier.map_or(field.image, |entry| &entry.written));
-                text.push_str(r#","image":"#);
-                push_json(&mut text, to);
-                if decision.is_unpinned() && decision.digest.is_none() {
-                    text.push_str(r#","reason":"#);
-                    push_json(&mut text, decision.reason.word());
+                let written = earlier.map_or(field.image, |entry| &entry.written);
+                let is_incomplete = decision.is_unpinned() && decision.digest.is_none();
+                let reason = is_incomplete.then(|| decision.reason.word());
+                if text.is_empty() {
+                    text.reserve(images.len() * (2 * to.len() + ENTRY));
                 }
-                text.push('}');
+                push_entry(&mut text, field, written, to, reason);
             }
-            (Outcome::Denied | Outcome::Kept, Some(entry)) => {
-                key_is(&mut text);
-                push_json(&mut text, entry);
-            }
+            (Outcome::Denied | Outcome::Kept, Some(entry)) => entry.push(&mut text, field),
             (Outcome::Denied | Outcome::Kept, None) => {}
         }
     }
@@ -139,15 +130,32 @@ fn leads_to(table: &Table, namespace: &str, written: &str, image: &str) -> bool 
 }
 
 /// An image's key in the annotation.
-pub(super) fn key(list: List, name: &str) -> String {
-    let mut key = String::with_capacity(list.word().len() + 1 + name.len());
-    key.push_str(list.word());
-    key.push('/');
-    key.push_str(name);
-    key
+fn key(list: List, name: &str) -> String {
+    [list.word(), "/", name].concat()
 }
 
-fn push_json<T: Serialize + ?Sized>(text: &mut String, value: &T) {
-    // Through a `String` and not a writer: serde_json has no writer of text, and its output is UTF-8 by contract.
-    text.push_str(&serde_json::to_string(value).expect("texts are serialised into memory"));
+impl Entry {
+    fn push(&self, text: &mut String, field: &Field<'_>) {
+        push_entry(text, field, &self.written, &self.image, self.reason.as_deref());
+    }
 }
+
+/// Appends one image's key and entry.
+fn push_entry(text: &mut String, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
+    text.push_str(if text.is_empty() { r#"{""# } else { r#",""# });
+    text.push_str(field.place.list.word());
+    text.push('/');
+    push_escaped(text, field.name);
+    text.push_str(r#"":{"written":"#);
+    push_json(text, written);
+    text.push_str(r#","image":"#);
+    push_json(text, image);
+    if let Some(reason) = reason {
+        text.push_str(r#","reason":"#);
+        push_json(text, reason);
+    }
+    text.push('}');
+}
+
+/// What an entry takes beside twice the length of its image, mostly: names of fields, the key, the text as written.
+const ENTRY: usize = 64;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cluster::{Secret, SecretNames},
-    registry::{ClientCertificate, Credentials, EndpointConfig},
+    registry::{ClientCertificate, Credentials, EndpointConfig, Resolver},
     table::Table,
 };
 
@@ -49,6 +49,23 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
                 .and_then(|name| identity(name, &entry.host)),
         })
         .collect()
+}
+
+/// Has the resolver reach registries as `endpoints` say.
+///
+/// One that cannot be used costs the others nothing: it is tried without its client certificate (a Secret's, which
+/// nobody has checked before) and else left out, which is said in the log.
+pub fn reach(resolver: &Resolver, mut endpoints: Vec<EndpointConfig>, logins: Option<&Credentials>) {
+    while let Err(error) = resolver.configure(endpoints.clone(), logins.cloned()) {
+        let registry = error.host();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(registry, %error, source, "registry cannot be reached as the table says");
+        let Some(position) = endpoints.iter().position(|endpoint| endpoint.host == registry) else { return };
+        let certificate = endpoints.get_mut(position).and_then(|endpoint| endpoint.client_certificate.take());
+        if certificate.is_none() {
+            endpoints.remove(position);
+        }
+    }
 }
 
 /// The Secrets in Portolan's namespace that the table names.

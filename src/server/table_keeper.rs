@@ -4,7 +4,10 @@ use std::{fmt::Write as _, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Condition, endpoints, endpoints::no_effect_yet, endpoints::secret_names};
+use super::{
+    Condition, endpoints,
+    endpoints::{no_effect_yet, reach, secret_names},
+};
 use crate::{
     admission::Admission,
     cluster::{SecretNames, Secrets, TableText},
@@ -103,10 +106,7 @@ impl TableKeeper {
     fn reach(&self, table: &Table) {
         let secrets = self.secrets.as_ref().map(|secrets| secrets.borrow().clone());
         let secret = |name: &str| secrets.as_ref().and_then(|secrets| secrets.get(name).map(Arc::clone));
-        if let Err(error) = self.admission.resolver.configure(endpoints(table, secret), self.logins.clone()) {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, source, "registries are reached as before");
-        }
+        reach(&self.admission.resolver, endpoints(table, secret), self.logins.as_ref());
     }
 }
 

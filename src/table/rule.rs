@@ -84,6 +84,8 @@ impl Rule {
         let mirror = self.mirrors.get(mirror)?;
         let rest = self.source.rest(reference)?;
         scratch.clear();
+        // More than enough for the text below, and no more than once for all images of a Pod, mostly.
+        scratch.reserve(mirror.as_str().len() + reference.as_str().len());
         mirror.write(reference.registry(), rest, scratch);
         if !mirror.is_exact() {
             for (sign, part) in [(':', reference.tag()), ('@', reference.digest())] {

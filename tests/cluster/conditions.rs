@@ -13,6 +13,7 @@ use crate::{
 trials!["conditions";
     no_condition_errs_on_a_pod_without_optional_fields,
     no_condition_errs_on_an_image_that_is_absent,
+    the_api_server_counts_no_error_of_an_update_that_changes_no_image,
 ];
 
 fn no_condition_errs_on_a_pod_without_optional_fields() -> Outcome {
@@ -85,6 +86,28 @@ fn no_condition_errs_on_an_image_that_is_absent() -> Outcome {
             other => Err(other.map_err(|refusal| refusal.message)),
         }
     });
+    Ok(())
+}
+
+/// Where one part of an expression is true, an error in another goes unseen; here none is, so that each is evaluated
+/// to its end, and the API server counts what errs.
+fn the_api_server_counts_no_error_of_an_update_that_changes_no_image() -> Outcome {
+    let scene = Scene::with_rules(RULES).start()?;
+    for present in 0..1 << OPTIONAL.len() {
+        let name = format!("pod-{present}");
+        scene.create(&pod(&name, present));
+        scene.kubectl(&["label", "pod", &name, "edited=yes"], "");
+    }
+    let metrics = scene.kubectl(&["get", "--raw", "/metrics"], "").stdout;
+    let counted = |metric: &str| -> Vec<&str> {
+        let counts = metrics.lines().filter(|line| line.starts_with(metric) && !line.ends_with(" 0"));
+        counts.filter(|line| line.contains(r#"operation="UPDATE""#)).collect()
+    };
+    assert!(
+        !counted("apiserver_admission_match_condition_exclusions_total").is_empty(),
+        "the labels were seen"
+    );
+    assert_eq!(counted("apiserver_admission_match_condition_evaluation_errors_total"), Vec::<&str>::new());
     Ok(())
 }
 

@@ -45,7 +45,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("granit_parser", &["table"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
-    ("json_patch", &["rewrite"]),
+    ("json_patch", &[]),
     ("k8s_openapi", &["cluster"]),
     ("kube", &["cluster"]),
     ("moka", &["registry"]),

@@ -8,12 +8,17 @@
     reason = "tests say what is wrong by panicking"
 )]
 
+mod admission;
 mod audit;
+mod cli;
 mod cluster;
 mod connections;
 mod drain;
+mod fuzz_corpus;
 mod layers;
 mod manifests;
+mod readme;
+mod reference;
 mod registry;
 mod support;
 mod tls;

@@ -4,7 +4,9 @@ pub(crate) mod authority;
 pub(crate) mod fake_registry;
 pub(crate) mod http;
 pub(crate) mod logs;
+pub(crate) mod review;
 pub(crate) mod service;
+pub(crate) mod webhook;
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,8 @@
+use json_patch::jsonptr::PointerBuf;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::rewrite::{Decision, Outcome, Reason, Scope, fields, same_name, standing};
+use crate::rewrite::{Decision, List, Outcome, Place, Reason, Scope, fields, same_name, standing};
 
 const TABLE: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n\
     - {source: docker.io, mirrors: [r.corp/hub]}\n\
@@ -77,6 +80,16 @@ fn hub(name: &str) -> String {
 
 fn pod(image: &str) -> Value {
     json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "app", "image": image}]}})
+}
+
+#[test]
+fn a_path_is_the_pointer_that_its_tokens_make() {
+    assert_eq!(SOURCES_PATH, PointerBuf::from_tokens(["metadata", "annotations", SOURCES]).as_str());
+    for list in [List::Containers, List::EphemeralContainers, List::InitContainers, List::Volumes] {
+        let tail: &[&str] = if list == List::Volumes { &["image", "reference"] } else { &["image"] };
+        let tokens = [&["spec", list.word(), "12"], tail].concat();
+        assert_eq!(Place { list, index: 12 }.to_string(), PointerBuf::from_tokens(tokens).as_str());
+    }
 }
 
 #[test]

@@ -41,4 +41,5 @@ pub fn sweep() {
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| env::temp_dir().join(format!("{PREFIX}{}", process::id())));
 
-const PREFIX: &str = "portolan-cluster-tests-";
+/// After the program: the demo has these folders too.
+const PREFIX: &str = concat!("portolan-", env!("CARGO_CRATE_NAME"), "-");

@@ -30,7 +30,8 @@ pub struct Portolan {
     pub address: String,
     /// The file with its table, unless it reads a ConfigMap.
     pub table: PathBuf,
-    ops: String,
+    /// Where `/metrics` is: host and port.
+    pub ops: String,
     /// The file with its audit lines.
     pub audit_log: PathBuf,
 }
@@ -144,7 +145,11 @@ impl Portolan {
 
 /// The binary under test: the one that ships if the caller built it, else the one that cargo just built.
 pub fn binary() -> PathBuf {
-    env::var_os("PORTOLAN_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_portolan").into(), PathBuf::from)
+    // Cargo says where its own is to tests, not to examples.
+    env::var_os("PORTOLAN_BINARY")
+        .or_else(|| option_env!("CARGO_BIN_EXE_portolan").map(OsString::from))
+        .map(PathBuf::from)
+        .expect("PORTOLAN_BINARY names the binary")
 }
 
 const READY_LIMIT: Duration = Duration::from_secs(20);

@@ -83,7 +83,8 @@ func endOf(p *process, err error) error {
 	return fmt.Errorf("%s ended early: %s\n\nthe end of `%s`:\n%s", p.name, p.end, p.log, p.tail(20))
 }
 
-// arrangeMounts gives the node its own view of the machine. Nothing of it is seen outside.
+// arrangeMounts gives the node its own view of the machine. Nothing of it is seen outside, except that the
+// folders over which it mounts are made if they are missing.
 func (s *nodeSettings) arrangeMounts() error {
 	// Mounts of the machine go on to appear here, ours do not appear there; and Pods may share theirs with ours
 	// (mountPropagation: Bidirectional), for which the node's mounts must be shared among themselves.

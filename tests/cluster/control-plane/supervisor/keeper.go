@@ -24,6 +24,7 @@ func keep(file string) error {
 	if err != nil {
 		return err
 	}
+	syscall.CloseOnExec(3) // the claim of our addresses, see claimBlock; nothing below us is to have it
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	go func() {
@@ -31,6 +32,7 @@ func keep(file string) error {
 		cancel()
 	}()
 
+	_ = settings.removeCgroups() // those of a killed keeper that had our addresses; nobody else's have this name
 	defer settings.cleanUp()
 	for _, address := range settings.Addresses {
 		if err := changeLoopback(netlink.AddrReplace, address); err != nil {

@@ -2,8 +2,6 @@ package supervisor
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +22,8 @@ import (
 // Init and all below it live in a PID namespace and a mount namespace of their own. When init dies, the kernel
 // kills the rest and drops their mounts, network namespaces and links with them, whatever state they are in.
 // What the kernel does not clean (control groups, addresses of the loopback interface) is the keeper's job: it
-// ends when the supervisor does, even if that was killed.
+// ends when the supervisor does, even if that was killed. Should the keeper itself be killed, these stay until
+// the next run that gets the same addresses.
 
 // nodeName is the name of the one real Node.
 const nodeName = "real"
@@ -55,7 +54,6 @@ type nodeSettings struct {
 // nodeFolders are the folders that the node sees in its usual places, by their name in the node's folder. So
 // containerd, the kubelet and CSI drivers find what they expect, and nothing of it is the machine's own.
 var nodeFolders = map[string]string{
-	"etc-cni":            "/etc/cni/net.d",
 	"run-containerd":     "/run/containerd",
 	"var-lib-cni":        "/var/lib/cni",
 	"var-lib-containerd": "/var/lib/containerd",
@@ -78,22 +76,23 @@ var nodeSysctls = map[string]string{
 
 // checkNode says what this machine lacks for a real node.
 func checkNode() error {
-	var missing []string
 	if os.Geteuid() != 0 {
-		missing = append(missing, "root")
+		return errors.New("a real node needs root")
 	}
+	var missing []string
 	for _, program := range []string{"containerd", "containerd-shim-runc-v2", "runc"} {
 		if _, err := lookProgram(program); err != nil {
 			missing = append(missing, "`"+program+"`")
 		}
 	}
 	if _, err := cniPlugins(); err != nil {
-		missing = append(missing, "CNI plugins")
+		missing = append(missing, "the CNI plugins")
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("a real node needs %s\n\nhint: Debian has them as `containerd runc containernetworking-plugins`", strings.Join(missing, ", "))
+	return fmt.Errorf("a real node needs %s\n\nhint: `apt-get install containerd runc containernetworking-plugins`",
+		strings.Join(missing, ", "))
 }
 
 // cniPlugins is the folder of the CNI plugins: Debian's, or the usual one.
@@ -109,6 +108,9 @@ func cniPlugins() (string, error) {
 // prepareNode writes every file of the node and returns its settings.
 func (c *cluster) prepareNode() (*nodeSettings, error) {
 	folder := c.path("node")
+	if err := os.MkdirAll(filepath.Join(folder, "networks"), 0o755); err != nil {
+		return nil, err
+	}
 	for name := range nodeFolders {
 		if err := os.MkdirAll(filepath.Join(folder, name), 0o755); err != nil {
 			return nil, err
@@ -128,9 +130,8 @@ func (c *cluster) prepareNode() (*nodeSettings, error) {
 	if err != nil {
 		return nil, err
 	}
-	unique := make([]byte, 4)
-	_, _ = rand.Read(unique)
-	cgroup := "portolan-" + hex.EncodeToString(unique)
+	// Named after the block, so that whoever has the block next finds what a killed keeper left.
+	cgroup := "portolan-" + strings.ReplaceAll(c.block.pods.Addr().String(), ".", "-")
 
 	values := map[string]any{
 		"Address":      c.block.node(),
@@ -140,15 +141,16 @@ func (c *cluster) prepareNode() (*nodeSettings, error) {
 		"Subnet":       c.block.pods,
 		"Cgroup":       cgroup,
 		"ClientCA":     c.authority.path("ca.crt"),
+		"Networks":     filepath.Join(folder, "networks"),
 		"Plugins":      plugins,
 		"Port":         ports[0],
 		"Registries":   c.path("certs.d"),
 		"SandboxImage": c.sandboxImage,
 	}
 	for name, text := range map[string]string{
-		"containerd.toml":       containerdConfiguration,
-		"kubelet.yaml":          kubeletConfiguration,
-		"etc-cni/pods.conflist": networkConfiguration,
+		"containerd.toml":        containerdConfiguration,
+		"kubelet.yaml":           kubeletConfiguration,
+		"networks/pods.conflist": networkConfiguration,
 	} {
 		var content bytes.Buffer
 		if err := template.Must(template.New(name).Parse(text)).Execute(&content, values); err != nil {

@@ -27,7 +27,9 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{{ .Plugins }}"
+  conf_dir = "{{ .Networks }}"
 
+# A registry at 127.0.0.1 or localhost is asked by plain http without more; others need a file of the test.
 [plugins."io.containerd.grpc.v1.cri".registry]
   config_path = "{{ .Registries }}"
 `

@@ -1,0 +1,78 @@
+//! The command as people and scripts run it: arguments in, text and exit code out.
+
+use std::{fs, path::Path, process::Stdio};
+
+use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::support::LIMIT;
+
+mod certs;
+mod explain;
+mod same_as_webhook;
+mod serve;
+
+/// A folder to run the command in, with files to name; nothing of the user's own environment reaches it.
+struct Folder(TempDir);
+
+/// How a command ended.
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.path().join(name), content).unwrap();
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with(arguments, "").await
+    }
+
+    /// Runs the command with this on its stdin.
+    async fn run_with(&self, arguments: &[&str], stdin: &str) -> Ended {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portolan"))
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // One that does not read it may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes()).await;
+        let output = tokio::time::timeout(LIMIT, child.wait_with_output());
+        let output = output.await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
+        Ended {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ended {
+    /// All that the command said, for snapshots.
+    fn shown(&self) -> String {
+        let mut shown = format!("exit {}\n", self.code);
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !text.is_empty() {
+                shown.extend(["--- ", name, "\n", text]);
+            }
+        }
+        shown
+    }
+}
