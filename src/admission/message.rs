@@ -74,6 +74,8 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
             let mirrors: Vec<_> =
                 rule.mirrors().iter().map(|mirror| format!("`{}`", mirror.as_str())).collect();
             let _ = write!(text, " by the rule for `{}`: ", rule.source());
+            // The others said that they have it not.
+            let silent = decision.mirror.and_then(|mirror| mirrors.get(mirror)).map_or("", String::as_str);
             let _ = match decision.reason {
                 Reason::Missing => write!(
                     text,
@@ -82,13 +84,11 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
                 ),
                 Reason::Unauthorized => write!(
                     text,
-                    "{} refused our credentials; mend the Secret named in `registries`, or set `onUnavailable`",
-                    mirrors.join(", ")
+                    "{silent} refused our credentials; mend the Secret named in `registries`, or set `onUnavailable`"
                 ),
                 _ => write!(
                     text,
-                    "{} did not answer in time; try again, or set `onUnavailable` to keep or rewrite",
-                    mirrors.join(", ")
+                    "{silent} did not answer in time; try again, or set `onUnavailable` to keep or rewrite"
                 ),
             };
         }

@@ -99,11 +99,13 @@ pub fn is_placeholder(written: &str) -> bool {
 
 /// An image in a mirror already: it is not moved, only pinned.
 fn plan_inside(reference: Reference, rule: &Arc<Rule>, mirror: usize, pull: Pull) -> Plan {
-    let settled = |reference, outcome| {
+    let settled = |reference: Reference, outcome| {
         Plan::Settled(Decision {
             outcome,
             rule: Some(Arc::clone(rule)),
             mirror: Some(mirror),
+            digest: own_digest(&reference),
+            resolved_from: reference.digest().map(|_| ResolvedFrom::Reference),
             ..kept(reference, Reason::Mirrored)
         })
     };
@@ -226,7 +228,7 @@ impl Question {
             let mirror = self.first.mirror;
             return self.into_kept(mirror, Reason::Offline);
         }
-        match self.first.reference.digest().and_then(|digest| digest.parse().ok()) {
+        match own_digest(&self.first.reference) {
             Some(digest) => self.found(0, digest, ResolvedFrom::Reference),
             None => self.rewritten_unpinned(0, Reason::Offline),
         }
@@ -235,7 +237,7 @@ impl Question {
     /// Rewritten to a place as it is, with the digest that the reference had, if it had one.
     fn rewritten_unpinned(self, candidate: usize, reason: Reason) -> Decision {
         let Candidate { mirror, reference: place } = self.candidate(candidate);
-        let digest: Option<Digest> = place.digest().and_then(|digest| digest.parse().ok());
+        let digest = own_digest(place);
         let to = match (self.rule.pin(), &digest) {
             (Pin::Digest, Some(digest)) => with_digest(place.name(), digest.as_str()),
             _ => place.as_str().to_owned(),
@@ -256,6 +258,10 @@ impl Question {
     fn candidate(&self, position: usize) -> &Candidate {
         position.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
     }
+}
+
+fn own_digest(reference: &Reference) -> Option<Digest> {
+    reference.digest().and_then(|digest| digest.parse().ok())
 }
 
 fn with_digest(location: &str, digest: &str) -> String {

@@ -19,7 +19,12 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
             return None;
         };
         match Credentials::parse(bytes) {
-            Ok(credentials) => Some(credentials),
+            Ok(credentials) => {
+                if !credentials.covers(host) {
+                    tracing::warn!(secret = name, registry = host, "Secret has no key for the registry");
+                }
+                Some(credentials)
+            }
             Err(error) => {
                 tracing::warn!(secret = name, registry = host, %error, "Secret is no dockerconfigjson");
                 None

@@ -3,12 +3,15 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Settings, Shutdown,
-    TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
+    BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Phase, Settings,
+    Shutdown, TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
 };
 use crate::{
     admission::Admission,
@@ -109,7 +112,10 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let live = Arc::new(LivePair::default());
     follow_certificate(settings.certificate, &live, &metrics, &mut parts)?;
     certificate_ready.meet();
-    follow_table(settings.table, settings.has_lock, &admission, table_ready, &mut parts).await?;
+    let (in_force, first_table) = oneshot::channel();
+    let wiring =
+        TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
+    follow_table(settings.table, settings.has_lock, wiring).await?;
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
         refreshing.resolver.refresh_forever().await;
@@ -118,22 +124,10 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let measuring = Arc::clone(&admission);
     parts.spawn(async move { measure(&measuring).await });
 
-    let webhook = Listener::bind(settings.listen, Limits::default())?;
+    // The ops port answers before the webhook does, until it has drained, and closes after it.
     let ops = Listener::bind(settings.ops_listen, Limits::default())?;
     let at = |listener: &Listener, asked: SocketAddr| listener.local_addr().unwrap_or(asked).to_string();
-    tracing::info!(webhook = at(&webhook, settings.listen), ops = at(&ops, settings.ops_listen), "listening");
-    let answering = Arc::clone(&admission);
-    let router = routes::webhook(
-        move |body, mode, timeout| {
-            let admission = Arc::clone(&answering);
-            async move { admission.answer(body, mode, timeout).await }
-        },
-        routes::BodyLimits::default(),
-    );
-    let policy = DrainPolicy { delay: settings.drain_delay, ..DrainPolicy::default() };
-    let serving =
-        serve(webhook, Some(Acceptor::new(live)), router, policy, shutdown.clone(), Arc::clone(&metrics));
-    // The ops port answers until the webhook has drained, and closes after it.
+    tracing::info!(ops = at(&ops, settings.ops_listen), "listening");
     let ops_shutdown = Shutdown::new();
     let ops_serving = tokio::spawn(serve(
         ops,
@@ -143,17 +137,39 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         ops_shutdown.clone(),
         Arc::new(Metrics::new()),
     ));
-    listening.meet();
+
+    // Without a table every image would be kept in silence; a refused connection the API server at least logs.
+    let serving = async {
+        tokio::select! {
+            // A keeper that is gone is one of the parts that have ended.
+            Ok(()) = first_table => {}
+            () = shutdown.reached(Phase::Draining) => return Ok(()),
+        }
+        let webhook = Listener::bind(settings.listen, Limits::default())?;
+        tracing::info!(webhook = at(&webhook, settings.listen), "listening");
+        listening.meet();
+        let answering = Arc::clone(&admission);
+        let router = routes::webhook(
+            move |body, mode, timeout| {
+                let admission = Arc::clone(&answering);
+                async move { admission.answer(body, mode, timeout).await }
+            },
+            routes::BodyLimits::default(),
+        );
+        let policy = DrainPolicy { delay: settings.drain_delay, ..DrainPolicy::default() };
+        let acceptor = Some(Acceptor::new(live));
+        serve(webhook, acceptor, router, policy, shutdown.clone(), Arc::clone(&metrics)).await;
+        Ok(())
+    };
 
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
-        _drained = &mut serving => None,
+        served = &mut serving => served,
         part = parts.join_next() => {
             let name = part.and_then(Result::ok).unwrap_or("a part of the service");
             tracing::error!(part = name, "ended, so the process drains and ends");
             shutdown.drain();
-            serving.await;
-            Some(name)
+            serving.await.and(Err(ServeError::Ended(name)))
         }
     };
     parts.shutdown().await;
@@ -164,7 +180,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     if let Err(error) = admission.log.close(CLOSE_LIMIT) {
         tracing::error!(%error, "audit lines are lost");
     }
-    ended.map_or(Ok(()), |name| Err(ServeError::Ended(name)))
+    ended
 }
 
 fn follow_certificate(
@@ -197,21 +213,33 @@ fn follow_certificate(
     Ok(())
 }
 
+/// What following the table needs of the service.
+struct TableWiring<'a> {
+    admission: &'a Arc<Admission>,
+    in_force: oneshot::Sender<()>,
+    health: &'a Health,
+    table_ready: Condition,
+    parts: &'a mut JoinSet<&'static str>,
+}
+
 async fn follow_table(
     source: TableSource,
     has_lock: bool,
-    admission: &Arc<Admission>,
-    condition: Condition,
-    parts: &mut JoinSet<&'static str>,
+    wiring: TableWiring<'_>,
 ) -> Result<(), ServeError> {
-    let logins = Credentials::from_environment()?;
+    let TableWiring { admission, in_force, health, table_ready, parts } = wiring;
+    let own_namespace = admission.options.own_namespace.as_deref();
+    // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
+    let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
     let (names, wanted) = watch::channel(SecretNames::new());
+    let condition = table_ready.clone();
     let keeper = |secrets| TableKeeper {
         admission: Arc::clone(admission),
-        condition: condition.clone(),
+        condition,
         names,
         secrets,
         logins,
+        in_force: Some(in_force),
         has_lock,
     };
     let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
@@ -222,15 +250,21 @@ async fn follow_table(
             if let Err(source) = Table::parse(&text) {
                 return Err(ServeError::Table { path, source });
             }
-            (keeper(None), watch_file(path, text))
+            let secrets = match own_namespace {
+                Some(namespace) => {
+                    let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
+                    Some(cluster::watch_secrets(&client, namespace, wanted).secrets)
+                }
+                None => None,
+            };
+            (keeper(secrets), watch_file(path, text))
         }
         TableSource::ConfigMap(name) => {
-            condition.note(format!("ConfigMap `{name}` was not read yet"));
+            table_ready.note(format!("ConfigMap `{name}` was not read yet"));
             let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
             let watching = cluster::watch_table(&client, &name.namespace, &name.name);
-            let own_namespace = admission.options.own_namespace.as_deref().unwrap_or(&name.namespace);
-            let secrets = cluster::watch_secrets(&client, own_namespace, wanted);
-            follow_trouble(watching.trouble, condition.clone());
+            let secrets = cluster::watch_secrets(&client, own_namespace.unwrap_or(&name.namespace), wanted);
+            follow_trouble(watching.trouble, health.condition("cluster"));
             (keeper(Some(secrets.secrets)), watching.text)
         }
     };
@@ -241,12 +275,15 @@ async fn follow_table(
     Ok(())
 }
 
-/// Says on `/readyz?verbose` what keeps the table from being read.
+/// Says on `/readyz?verbose` what keeps the table from being read at the moment. It takes readiness from nobody: the
+/// last good table is in force.
 fn follow_trouble(mut trouble: watch::Receiver<cluster::Trouble>, condition: Condition) {
+    condition.meet();
     tokio::spawn(async move {
         while trouble.changed().await.is_ok() {
-            if let Some(text) = trouble.borrow_and_update().as_deref() {
-                condition.note(text);
+            match trouble.borrow_and_update().as_deref() {
+                Some(text) => condition.note(text),
+                None => condition.meet(),
             }
         }
     });

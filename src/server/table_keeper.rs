@@ -1,8 +1,8 @@
 //! Puts a new table in force: the one writer of [`Admission::table`], and of how registries are reached.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Condition, endpoints,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     admission::Admission,
-    cluster::{SecretNames, Secrets, TableText},
+    cluster::{SecretNames, SecretState, Secrets, TableText},
     registry::Credentials,
     table::{Parsed, Problems, Table},
     tls::wall_clock,
@@ -27,6 +27,8 @@ pub(super) struct TableKeeper {
     pub(super) secrets: Option<watch::Receiver<Secrets>>,
     /// Logins for registries whose entry names no Secret.
     pub(super) logins: Option<Credentials>,
+    /// Told when the first table is in force.
+    pub(super) in_force: Option<oneshot::Sender<()>>,
     /// Whether `--lock` was given.
     pub(super) has_lock: bool,
 }
@@ -36,7 +38,8 @@ impl TableKeeper {
     pub(super) async fn follow(mut self, mut text: watch::Receiver<TableText>) {
         let mut secrets = self.secrets.clone();
         loop {
-            self.read(&text.borrow_and_update().clone());
+            let now = text.borrow_and_update().clone();
+            self.read(&now).await;
             loop {
                 let secrets_changed = async {
                     match &mut secrets {
@@ -58,20 +61,20 @@ impl TableKeeper {
         }
     }
 
-    fn read(&mut self, text: &TableText) {
+    async fn read(&mut self, text: &TableText) {
         match text {
             TableText::Absent => self.refuse("there is no ConfigMap with the mapping table"),
             TableText::KeyMissing => self.refuse("the mapping table's ConfigMap has no key `table.yaml`"),
             TableText::Text { text, .. } => match Table::parse(text) {
-                Ok(parsed) => self.take(parsed),
+                Ok(parsed) => self.take(parsed).await,
                 Err(problems) => self.refuse(&first_lines(&problems)),
             },
             TableText::Unread => {}
         }
     }
 
-    /// Puts a table in force that has already been read.
-    pub(super) fn take(&mut self, Parsed { table, warnings }: Parsed) {
+    /// Puts a table in force that has already been read, once the Secrets that it names have been read too.
+    async fn take(&mut self, Parsed { table, warnings }: Parsed) {
         for warning in &warnings {
             tracing::warn!(%warning, "mapping table");
         }
@@ -90,11 +93,28 @@ impl TableKeeper {
             *names = wanted;
             changed
         });
+        self.wait_for_secrets(&secret_names(&table)).await;
         // How registries are reached first, so that no admission asks by the new table in the old way.
         self.reach(&table);
         tracing::info!(rules = table.rules().len(), "mapping table in force");
         self.admission.table.store(table);
         self.condition.meet();
+        if let Some(in_force) = self.in_force.take() {
+            // Nobody waits any more only if the process is about to end.
+            let _ = in_force.send(());
+        }
+    }
+
+    /// Waits a while for Secrets that have not been asked for before: without them a private mirror would be asked
+    /// anonymously. One that cannot be read holds the table up no longer than that.
+    async fn wait_for_secrets(&mut self, wanted: &SecretNames) {
+        let Some(secrets) = &mut self.secrets else { return };
+        let all_read =
+            |secrets: &Secrets| wanted.iter().all(|name| !matches!(secrets.state(name), SecretState::Unread));
+        let read = async { secrets.wait_for(all_read).await.is_ok() };
+        if tokio::time::timeout(SECRETS_LIMIT, read).await.is_err() {
+            tracing::warn!("Secrets that the mapping table names could not be read yet");
+        }
     }
 
     fn refuse(&self, problem: &str) {
@@ -109,6 +129,9 @@ impl TableKeeper {
         reach(&self.admission.resolver, endpoints(table, secret), self.logins.as_ref());
     }
 }
+
+/// How long a table waits for the Secrets that it names: an edit is to be in force within 5 s.
+const SECRETS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Every problem on one line, cut to what a log takes.
 fn first_lines(problems: &Problems) -> String {
