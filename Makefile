@@ -31,9 +31,9 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 	libc6-dev musl-tools runc skopeo wrk
 
 # The steps of `make test`, cheap ones first.
-STEPS := check-format check-pure clippy deny test-unit test-it test-doc
+STEPS := check-format check-pure clippy deny test-unit test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane binary test-cluster
+STEPS += control-plane test-demo binary test-cluster
 endif
 
 .PHONY: help
@@ -107,6 +107,10 @@ $(CARGO_DENY)/bin/cargo-deny:
 	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
 	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
 
+.PHONY: bench
+bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
+	cargo bench --locked --target $(TARGET) --bench admission -- $(BENCH)
+
 .PHONY: fuzz
 fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target
 	command -v c++ >/dev/null || { echo "error: libFuzzer is built with a C++ compiler: install g++" >&2; exit 2; }
@@ -141,6 +145,11 @@ test: ## Runs everything: format, lints, deny, unit, integration, documentation 
 test-unit:
 	cargo test --lib --locked
 
+# In a binary of its own, whose allocator counts.
+.PHONY: test-allocations
+test-allocations:
+	cargo test --test allocations --locked
+
 .PHONY: test-it
 test-it:
 	cargo test --test it --locked
@@ -153,9 +162,21 @@ test-doc:
 control-plane:
 	tests/cluster/control-plane/build
 
+.PHONY: test-demo
+test-demo:
+	if command -v docker-registry >/dev/null || [ "$${CI:-}" = true ]; then
+		$(MAKE) demo KEEP=
+	else
+		echo "skipped: docker-registry is not installed (Debian: docker-registry)"
+	fi
+
 .PHONY: test-cluster
 test-cluster:
 	PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked
+
+.PHONY: reference
+reference: ## Writes the pages under docs/reference anew, from the code
+	PORTOLAN_WRITE_REFERENCE=1 cargo test --test it --locked reference::
 
 .PHONY: docs
 docs: ## Builds the library's documentation

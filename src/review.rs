@@ -5,15 +5,17 @@
 
 mod answer;
 mod json;
+mod metadata;
 mod request;
 mod text;
 
 pub use answer::{Answer, Verdict};
+pub use metadata::{Annotations, Labels};
 pub use request::{
-    Annotations, Container, Envelope, GroupVersionKind, ImageVolume, Labels, LocalReference, Metadata,
-    OwnerReference, ParseReviewError, Pod, PodSpec, Request, Review, UserInfo, Volume,
+    Container, Envelope, GroupVersionKind, ImageVolume, LocalReference, Metadata, OwnerReference,
+    ParseReviewError, Pod, PodSpec, Request, Review, UserInfo, Volume,
 };
 pub use text::Text;
 
 pub(crate) use json::{push_escaped, push_json};
-pub(crate) use request::SOURCES;
+pub(crate) use metadata::SOURCES;

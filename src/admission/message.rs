@@ -37,14 +37,14 @@ fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
             format!("{would}rewritten, its digest unchecked")
         }
         Outcome::Rewritten { to } if mode == Mode::Audit => {
-            format!("would be rewritten to `{}`", shortened(to, MAX_REFERENCE))
+            format!("would be rewritten to `{}`", shortened(to, MAX_WARNED_RESULT))
         }
         Outcome::Denied | Outcome::Kept | Outcome::Rewritten { .. } => return None,
     };
     let why = explain(decision.reason).map_or_else(String::new, |why| format!(": {why}"));
     let (list, reason) = (field.place.list.word(), decision.reason.word());
-    let name = shortened(field.name, 40);
-    let written = shortened(field.image, 64);
+    let name = shortened(field.name, MAX_WARNED_NAME);
+    let written = shortened(field.image, MAX_WARNED_IMAGE);
     let text = format!("portolan: {list}/{name}: `{written}` {what} ({reason}){why}");
     Some(shortened(&text, MAX_WARNING).into_owned())
 }
@@ -168,7 +168,12 @@ pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
 /// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
 const MAX_WARNINGS: usize = 8;
 const MAX_WARNING: usize = 256;
-/// How much of a reference a sentence shows.
+/// How much a warning shows of a name, of the image as written, and of what it would be. With all three in full and the
+/// longest list and reason it has 254 characters, so that it is never cut where it says what becomes of the image.
+const MAX_WARNED_NAME: usize = 40;
+const MAX_WARNED_IMAGE: usize = 64;
+const MAX_WARNED_RESULT: usize = 80;
+/// How much of a reference a denial shows.
 const MAX_REFERENCE: usize = 120;
 /// How much of a reference an audit annotation shows: more than any valid one has.
 pub(super) const MAX_AUDITED: usize = 1024;

@@ -3,7 +3,7 @@
 //! An answer is mostly strings put together, of which some hold JSON themselves. Writing them straight into the one
 //! buffer that they belong to saves the values and texts that a serialiser would be given.
 
-/// Appends `text` as a JSON string, as serde_json writes it.
+/// Appends `text` as a JSON string, as `serde_json` writes it.
 pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     push_escaped(out, text);

@@ -13,6 +13,8 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod conditions;
+mod installed;
 mod load;
 mod logins;
 mod namespaces;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let trials = [
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        installed::trials(),
         node::trials(),
         projects::trials(),
         namespaces::trials(),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         table::trials(),
         updates::trials(),
         pods::trials(),
+        conditions::trials(),
         logins::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

@@ -106,6 +106,8 @@ fn a_replaced_pod_keeps_its_image_and_the_annotation_that_it_came_without() -> O
     let replaced = scene.pod("web");
     assert_eq!(image(&replaced, "containers/web"), first);
     assert_eq!(sources(&replaced), sources(&created));
+    let line = scene.portolan.audited(|line| line["operation"] == "UPDATE").pop().unwrap();
+    assert_eq!(line["reason"], "restored", "{line}");
 
     scene.kubectl(&["replace", "--filename", "-"], &pod("web", "nginx:1.26"));
     let replaced = scene.pod("web");
@@ -115,7 +117,7 @@ fn a_replaced_pod_keeps_its_image_and_the_annotation_that_it_came_without() -> O
 }
 
 fn an_image_volume_reapplied_stays_as_it_was() -> Outcome {
-    let scene = Scene::with_rules(RULES).start()?;
+    let scene = Scene::with_rules(RULES).arguments(&["--fresh", "1ms"]).start()?;
     scene.push("docker.io/library/nginx", "1.25");
     let model = scene.push("quay.io/acme/models", "v1");
     let mut manifest: Value = serde_json::from_str(&pod("web", "nginx:1.25")).unwrap();
@@ -125,7 +127,8 @@ fn an_image_volume_reapplied_stays_as_it_was() -> Outcome {
     scene.apply(&manifest);
     let created = scene.pod("web");
     assert_eq!(image(&created, "volumes/model"), model);
-    // The API server refuses an edited volume: had it not been put back, this would fail.
+    // The API server refuses an edited volume: were it resolved anew, this would fail.
+    scene.registry.push_other("quay.io/acme/models", "v1");
     scene.apply(&manifest);
     let pod = scene.pod("web");
     assert_eq!(image(&pod, "volumes/model"), model);

@@ -17,6 +17,8 @@ mod drain;
 mod fuzz_corpus;
 mod layers;
 mod manifests;
+mod readme;
+mod reference;
 mod registry;
 mod support;
 mod tls;

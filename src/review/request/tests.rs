@@ -1,6 +1,9 @@
 use std::{fs, path::Path};
 
-use super::*;
+use super::{
+    super::metadata::{CONFIG_MIRROR, SOURCES},
+    *,
+};
 
 /// Every body that was recorded from a real API server, by name.
 fn recorded() -> Vec<(String, Vec<u8>)> {

@@ -78,6 +78,13 @@ impl Api {
         runtime().block_on(self.request(Method::PUT, path, Some(object)))
     }
 
+    /// Replaces an object whatever others made of it meanwhile: the scheduler writes into the status of a Pod.
+    pub fn overwrite(&self, path: &str, object: &Value) -> Result<Value, Refusal> {
+        let mut object = object.clone();
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        self.replace(path, &object)
+    }
+
     /// Deletes an object without waiting for it to go.
     pub fn delete(&self, path: &str) -> Result<Value, Refusal> {
         let now = json!({"gracePeriodSeconds": 0, "propagationPolicy": "Background"});

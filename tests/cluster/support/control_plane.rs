@@ -11,15 +11,15 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    Missing, Registry, api::Api, folder::folder, image::Image, kubectl::Kubectl, process::installed,
-};
+use super::{Missing, Registry, api::Api, folder::folder, image::Image, kubectl::Kubectl};
 
 /// Which control plane a test wants.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Plane {
     /// One for this test alone.
     Own,
+    /// One for this test alone, with a node that runs Pods.
+    OwnWithNode,
     /// The one that most tests share. Its one node is an object only: nothing runs.
     Shared,
     /// The one with a node that runs Pods.
@@ -44,7 +44,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts it, or takes the one that runs already.
     pub fn of(plane: Plane) -> Result<Arc<Self>, Missing> {
-        if plane == Plane::Own {
+        if matches!(plane, Plane::Own | Plane::OwnWithNode) {
             return Self::start(plane).map(Arc::new);
         }
         // Two tests that ask at once wait for one start.
@@ -59,7 +59,8 @@ impl ControlPlane {
         let mut command = Command::new(programs.join("control-plane"));
         // It wants an empty one.
         command.arg("up").arg("--dir").arg(folder.join("run"));
-        let sandbox = if plane == Plane::WithNode {
+        let has_node = matches!(plane, Plane::OwnWithNode | Plane::WithNode);
+        let sandbox = if has_node {
             let registry = Registry::plain()?;
             registry.push_image("pause", "1", &Image::busybox("sandbox")?);
             command.args(["--node", "--sandbox-image", &format!("{}/pause:1", registry.host())]);
@@ -93,7 +94,7 @@ impl ControlPlane {
             supervisor,
             stdin,
         };
-        if plane != Plane::WithNode {
+        if !has_node {
             control_plane.add_node();
         }
         Ok(control_plane)
@@ -110,17 +111,19 @@ impl ControlPlane {
         self.api.create("/api/v1/nodes", &node).unwrap();
     }
 
-    /// Tells the real node how to reach a registry that plain HTTP does not.
+    /// Tells the real node how to reach a registry.
     pub fn let_node_reach(&self, registry: &Registry) {
         let host = registry.host();
-        let Some(authority) = registry.authority() else { return };
         let folder = Path::new(self.ready["nodeRegistryConfig"].as_str().unwrap()).join(&host);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("ca.crt"), authority).unwrap();
-        let hosts = format!(
-            "server = \"https://{host}\"\n\n[host.\"https://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
-            folder.join("ca.crt").display()
-        );
+        let hosts = match registry.authority() {
+            Some(authority) => {
+                let file = folder.join("ca.crt");
+                fs::write(&file, authority).unwrap();
+                format!("[host.\"https://{host}\"]\nca = \"{}\"\n", file.display())
+            }
+            None => format!("[host.\"http://{host}\"]\n"),
+        };
         fs::write(folder.join("hosts.toml"), hosts).unwrap();
     }
 
@@ -168,9 +171,11 @@ pub fn repository() -> &'static Path {
 /// The folder of the control plane's programs; built once, and kept for the next run.
 pub fn programs() -> Result<PathBuf, Missing> {
     static BUILT: LazyLock<Result<PathBuf, Missing>> = LazyLock::new(|| {
-        installed("go", "golang")?;
         let script = repository().join("tests/cluster/control-plane/build");
         let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
+        if output.status.code() == Some(CANNOT_BE_DONE_HERE) {
+            return Err(Missing("the control plane cannot be built: Go is not installed".to_owned()));
+        }
         assert!(output.status.success(), "the control plane cannot be built");
         Ok(String::from_utf8(output.stdout).unwrap().trim().into())
     });
@@ -182,7 +187,7 @@ type Slot = Arc<Mutex<Option<Result<Arc<ControlPlane>, Missing>>>>;
 
 static RUNNING: LazyLock<Mutex<HashMap<Plane, Slot>>> = LazyLock::new(Mutex::default);
 
-/// The supervisor's exit code then; its first line says why.
+/// The exit code of the supervisor and of its build script then; the first line that they say is why.
 const CANNOT_BE_DONE_HERE: i32 = 2;
 
 const NODE: &str = "paper";

@@ -1,11 +1,14 @@
 //! Stand-in images: real manifests, configurations and layers, with next to nothing in them.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Missing, process::installed};
+use super::{
+    Missing,
+    process::{installed, is_static},
+};
 
 /// Bytes and what they are called by.
 #[derive(Clone, Debug)]
@@ -32,7 +35,7 @@ pub struct Image {
 impl Image {
     /// An image of one small file that says `content`, so that two images of different content differ in digest.
     pub fn of(content: &str) -> Self {
-        Self::assemble(|architecture| {
+        Self::assemble(&json!({}), |architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default().file("stand-in", 0o644, text.as_bytes()).finish()
         })
@@ -41,12 +44,11 @@ impl Image {
     /// An image that runs: a static busybox under the names that the tests call.
     pub fn busybox(content: &str) -> Result<Self, Missing> {
         let program = installed("busybox", "busybox-static")?;
-        let busybox = fs::read(&program).unwrap();
-        // The name of a dynamic linker: <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html#interpreter>
-        if busybox.windows(4).any(|at| at == b"/ld-") {
+        if !is_static(&program) {
             return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
         }
-        Ok(Self::assemble(|architecture| {
+        let busybox = fs::read(&program).unwrap();
+        Ok(Self::assemble(&json!({"Cmd": ["/bin/sleep", "100000"]}), |architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default()
                 .file("stand-in", 0o644, text.as_bytes())
@@ -55,7 +57,15 @@ impl Image {
         }))
     }
 
-    fn assemble(layer: impl Fn(&str) -> Vec<u8>) -> Self {
+    /// An image of one static program, as the Dockerfile makes it.
+    pub fn program(name: &str, program: &Path) -> Self {
+        let bytes = fs::read(program).unwrap();
+        Self::assemble(&json!({"Entrypoint": [format!("/{name}")]}), |_| {
+            Archive::default().file(name, 0o755, &bytes).finish()
+        })
+    }
+
+    fn assemble(config: &Value, layer: impl Fn(&str) -> Vec<u8>) -> Self {
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
         let mut descriptors = Vec::new();
@@ -65,7 +75,7 @@ impl Image {
                 CONFIGURATION,
                 &json!({
                     "architecture": architecture, "os": "linux",
-                    "config": {"Cmd": ["/bin/sleep", "100000"], "Env": ["PATH=/bin"]},
+                    "config": config,
                     "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
                 }),
             );

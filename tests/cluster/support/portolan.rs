@@ -59,8 +59,8 @@ impl Portolan {
     /// Starts it and waits for nothing.
     pub fn launch(options: &Options) -> Result<Self, Missing> {
         let folder = folder("portolan");
-        let address = format!("127.0.0.1:{}", free_port());
-        let ops = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
+        let ops = format!("127.0.0.1:{}", free_port("127.0.0.1"));
         let audit = folder.join("audit.jsonl");
         let table = folder.join("table.yaml");
         let process = Process::start(
@@ -69,7 +69,7 @@ impl Portolan {
                 command
                     .arg("serve")
                     .args(["--listen", &address, "--ops-listen", &ops])
-                    .args(["--status-listen", &format!("127.0.0.1:{}", free_port())])
+                    .args(["--status-listen", &format!("127.0.0.1:{}", free_port("127.0.0.1"))])
                     .args([Path::new("--audit-log"), &audit])
                     // What the person who runs the tests has set up must not matter.
                     .env_clear()

@@ -102,13 +102,24 @@ const SHOWN_LINES: usize = 40;
 pub fn installed(program: &str, package: &str) -> Result<PathBuf, Missing> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders)
-        .chain(["/usr/sbin".into(), "/usr/local/go/bin".into()])
+        .chain(["/usr/sbin".into()])
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
         .ok_or_else(|| Missing(format!("{program} is not installed (Debian: {package})")))
 }
 
-/// A port on which nothing listens now.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// Whether a program runs without the libraries of the machine that it was built on.
+pub fn is_static(program: &Path) -> bool {
+    let bytes = fs::read(program).unwrap();
+    let number = |at: usize, size: usize| {
+        bytes[at..at + size].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // ELF64: place, size and number of the program headers; one of type PT_INTERP names a dynamic linker.
+    let (place, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..count).all(|header| number(place + header * size, 4) != 3)
+}
+
+/// A port of that address on which nothing listens now.
+pub fn free_port(address: &str) -> u16 {
+    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -30,7 +30,7 @@ use super::{
 pub struct Registry {
     process: Process,
     folder: PathBuf,
-    port: u16,
+    address: String,
     access: Access,
 }
 
@@ -62,11 +62,20 @@ impl Registry {
         Self::start(Access::Plain)
     }
 
+    /// The same at another address of this machine's than loopback's.
+    pub fn plain_at(address: &str) -> Result<Self, Missing> {
+        Self::start_at(address, Access::Plain)
+    }
+
     /// Starts one and waits until it answers.
     pub fn start(access: Access) -> Result<Self, Missing> {
+        Self::start_at("127.0.0.1", access)
+    }
+
+    fn start_at(address: &str, access: Access) -> Result<Self, Missing> {
         let folder = folder("registry");
-        let port = free_port();
-        let mut http = json!({"addr": format!("127.0.0.1:{port}"), "secret": "of the tests"});
+        let address = format!("{address}:{}", free_port(address));
+        let mut http = json!({"addr": address, "secret": "of the tests"});
         let mut configuration = json!({
             "version": 0.1,
             "log": {"level": "error", "accesslog": {"disabled": false}},
@@ -91,14 +100,14 @@ impl Registry {
         // JSON is YAML.
         fs::write(folder.join("config.yml"), configuration.to_string()).unwrap();
         let process = launch(&folder)?;
-        let mut registry = Self { process, folder, port, access };
+        let mut registry = Self { process, folder, address, access };
         registry.wait();
         Ok(registry)
     }
 
     /// How references and tables name it: host and port.
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.clone()
     }
 
     /// Whether only [`USER`] may read.

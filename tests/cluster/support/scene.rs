@@ -23,7 +23,7 @@ use super::{
 
 /// One test's own corner of a cluster. What it owns ends with it, the webhook configuration first.
 pub struct Scene {
-    _webhook: Webhook,
+    webhook: Webhook,
     /// Its Portolan.
     pub portolan: Portolan,
     /// Its registry.
@@ -43,6 +43,7 @@ pub struct SceneBuilder {
     access: Access,
     arguments: Vec<String>,
     delay: Option<Duration>,
+    fails_closed: bool,
     plane: Plane,
     registry_fields: Vec<&'static str>,
     rules: String,
@@ -57,6 +58,7 @@ impl Scene {
             access: Access::Plain,
             arguments: Vec::new(),
             delay: None,
+            fails_closed: false,
             plane: Plane::Shared,
             registry_fields: Vec::new(),
             rules: rules.to_owned(),
@@ -110,6 +112,14 @@ impl Scene {
         format!("{}:{tag}@{}", self.mirror(repository), self.registry.digest(repository, tag))
     }
 
+    /// One more match condition for each entry of the webhook configuration.
+    pub fn add_condition(&self, expression: &str) {
+        self.webhook.edit(|webhook| {
+            let conditions = webhook["matchConditions"].as_array_mut().unwrap();
+            conditions.push(json!({"name": "one-more", "expression": expression}));
+        });
+    }
+
     /// A path of the API below the scene's namespace, for core objects: `pods/web`.
     pub fn path(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}/{rest}", self.namespace)
@@ -152,6 +162,12 @@ impl SceneBuilder {
     /// Who may read its registry.
     pub fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// With a webhook configuration that refuses Pods where Portolan or a condition fails.
+    pub fn failing_closed(mut self) -> Self {
+        self.fails_closed = true;
         self
     }
 
@@ -221,10 +237,15 @@ impl SceneBuilder {
             options.table = Some(table);
         }
         let portolan = Portolan::start(&options)?;
-        let webhook =
-            Webhook::register(&plane.api, &namespace, &namespace, plane.shipped_webhook(), &portolan.address);
+        let mut configuration = plane.shipped_webhook();
+        if self.fails_closed {
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                webhook["failurePolicy"] = json!("Fail");
+            }
+        }
+        let webhook = Webhook::register(&plane.api, &namespace, &namespace, configuration, &portolan.address);
         wait_called(&plane.api, &portolan, &namespace);
-        Ok(Scene { _webhook: webhook, portolan, registry, second, namespace, front, plane })
+        Ok(Scene { webhook, portolan, registry, second, namespace, front, plane })
     }
 }
 
@@ -260,24 +281,6 @@ fn make_namespace(api: &Api, name: &str, label: &str) {
 /// Without it the API server takes no Pods in a new namespace.
 pub(super) fn wait_service_account(api: &Api, namespace: &str) {
     eventually(PODS_LIMIT, || api.read(&format!("/api/v1/namespaces/{namespace}/serviceaccounts/default")));
-}
-
-/// The image of a Pod under a key as the sources annotation has it, such as `containers/app`.
-#[track_caller]
-pub fn image<'a>(pod: &'a Value, key: &str) -> &'a str {
-    let (list, name) = key.split_once('/').unwrap();
-    let entry = pod["spec"][list]
-        .as_array()
-        .and_then(|entries| entries.iter().find(|entry| entry["name"] == name))
-        .unwrap_or_else(|| panic!("no {key} in {pod}"));
-    let image = if list == "volumes" { &entry["image"]["reference"] } else { &entry["image"] };
-    image.as_str().unwrap_or_else(|| panic!("no image in {entry}"))
-}
-
-/// The sources annotation of a Pod; null if it has none.
-pub fn sources(pod: &Value) -> Value {
-    let annotation = &pod["metadata"]["annotations"]["portolan.dev/sources"];
-    annotation.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
 }
 
 /// The Secret with the registry's login, in a scene whose registry has one.

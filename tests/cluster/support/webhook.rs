@@ -28,6 +28,14 @@ impl Webhook {
         api.create(CONFIGURATIONS, &configuration).unwrap();
         Self { api: api.clone(), name: name.to_owned() }
     }
+
+    /// Edits each entry.
+    pub fn edit(&self, edit: impl FnMut(&mut Value)) {
+        let path = format!("{CONFIGURATIONS}/{}", self.name);
+        let mut configuration = self.api.read(&path).unwrap();
+        configuration["webhooks"].as_array_mut().unwrap().iter_mut().for_each(edit);
+        self.api.replace(&path, &configuration).unwrap();
+    }
 }
 
 impl Drop for Webhook {

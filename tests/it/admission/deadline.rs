@@ -1,7 +1,9 @@
 //! Registries that do not answer: order and outcome, never a duration.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use portolan::rewrite::Mode;
 use serde_json::json;
 
 use super::{hub, pinned};
@@ -24,7 +26,7 @@ async fn a_stalled_registry_is_not_waited_for_beyond_the_resolve_timeout() {
     registry.fault(Fault::Stall);
     // The answer comes while the registry still holds the request.
     let answered = webhook.review("/mutate?timeout=30s", &pod().create().0).await;
-    assert_eq!(registry.requests().len(), 1);
+    eventually("the request is there", async || registry.requests().len() == 1).await;
     let without = format!("{}/hub/library/nginx:1.25", registry.host());
     assert_eq!(answered.object["spec"]["containers"][0]["image"], without);
     assert_eq!(
@@ -59,7 +61,7 @@ async fn a_stalled_registry_is_not_waited_for_beyond_the_requests_own_timeout() 
 async fn what_is_known_is_pinned_though_a_sibling_stalls() {
     let registry = hub(&[("library/nginx", "1.25"), ("library/redis", "7")]).await;
     let webhook = with_table(hub_table(&registry, ""))
-        .options(|options| options.resolve_timeout = Duration::from_millis(200))
+        .options(|options| options.resolve_timeout = Duration::from_secs(2))
         .start();
     registry.fault_at("redis", Fault::Stall);
     let answered =
@@ -77,16 +79,22 @@ async fn what_is_known_is_pinned_though_a_sibling_stalls() {
 #[tokio::test]
 async fn while_a_registry_is_left_alone_nobody_waits_for_it() {
     let registry = hub(&[("library/nginx", "1.25")]).await;
-    let webhook = with_table(hub_table(&registry, ""))
-        .options(|options| options.resolve_timeout = Duration::from_millis(100))
-        .start();
+    let mut builder = with_table(hub_table(&registry, ""))
+        .options(|options| options.resolve_timeout = Duration::from_millis(100));
+    builder.policy.leave_alone_for = NEVER;
+    let webhook = builder.start();
     registry.fault(Fault::Stall);
-    webhook.mutate(&pod().create().0).await;
+    eventually("it is left alone", async || {
+        webhook.mutate(&pod().create().0).await;
+        let status = webhook.admission.resolver.status(Instant::now());
+        status.registries[0].left_alone_for.is_some()
+    })
+    .await;
     let asked = registry.requests().len();
     for image in ["nginx:1.25", "redis:7"] {
         let body = pod().image(image).create().0.to_string().into();
-        let answer = webhook.admission.answer(body, portolan::rewrite::Mode::Enforce, Some(NEVER));
-        assert!(futures::FutureExt::now_or_never(answer).is_some(), "{image} was waited for");
+        let answer = webhook.admission.answer(body, Mode::Enforce, Some(NEVER));
+        assert!(answer.now_or_never().is_some(), "{image} was waited for");
     }
     assert_eq!(registry.requests().len(), asked);
 }

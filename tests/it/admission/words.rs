@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{hub, pinned};
+use super::{hub, pinned, put};
 use crate::support::{
     review::pod,
     webhook::{hub_table, with_table},
@@ -84,6 +84,13 @@ async fn many_long_images_keep_to_the_limits_of_warnings_and_annotations() {
     assert!(warnings[1].contains('…'), "shortened in the middle: {}", warnings[1]);
     assert!(answered.audited().as_array().unwrap().len() > 10);
     assert_eq!(answered.sources().as_object().unwrap().len(), 61, "the Pod's own annotation is whole");
+
+    let (repository, name) = (format!("org/{}", "long-".repeat(40) + "end"), "name-".repeat(12));
+    put(&registry, &repository, "1");
+    let long = pod().init(&name, &format!("{repository}:1")).create();
+    let answered = webhook.review("/mutate/audit", &long.0).await;
+    let warning = answered.warnings()[1];
+    assert!(warning.contains("` would be rewritten to `") && warning.ends_with("` (pinned)"), "{warning}");
 }
 
 #[tokio::test]

@@ -62,7 +62,18 @@ async fn explain_says_of_every_recorded_image_what_the_webhook_does() {
         webhook.mutate(&review).await;
         let namespace = request["namespace"].as_str().unwrap();
         let list: Vec<_> = images(&request["object"]).into_iter().map(|(.., image)| image).collect();
-        let arguments = ["explain", "-", "--namespace", namespace, "--table", "table.yaml", "-o", "json"];
+        let arguments = [
+            "explain",
+            "-",
+            "--namespace",
+            namespace,
+            "--table",
+            "table.yaml",
+            "-o",
+            "json",
+            "--resolve-timeout",
+            "20s",
+        ];
         let ended = folder.run_with(&arguments, &list.join("\n")).await;
         let rows: Vec<Value> =
             serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.shown()));

@@ -77,7 +77,9 @@ pub(crate) fn hub_table(registry: &FakeRegistry, further: &str) -> String {
 }
 
 pub(crate) fn with_table(table: impl Into<String>) -> Builder {
-    Builder { table: table.into(), policy: CachePolicy::default(), options: Options::default() }
+    // Registries here answer at once, but the machine may be busy.
+    let options = Options { resolve_timeout: Duration::from_secs(20), ..Options::default() };
+    Builder { table: table.into(), policy: CachePolicy::default(), options }
 }
 
 impl Builder {

@@ -76,22 +76,23 @@ var nodeSysctls = map[string]string{
 
 // checkNode says what this machine lacks for a real node.
 func checkNode() error {
-	var missing []string
 	if os.Geteuid() != 0 {
-		missing = append(missing, "root")
+		return errors.New("a real node needs root")
 	}
+	var missing []string
 	for _, program := range []string{"containerd", "containerd-shim-runc-v2", "runc"} {
 		if _, err := lookProgram(program); err != nil {
 			missing = append(missing, "`"+program+"`")
 		}
 	}
 	if _, err := cniPlugins(); err != nil {
-		missing = append(missing, "CNI plugins")
+		missing = append(missing, "the CNI plugins")
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("a real node needs %s\n\nhint: Debian has them as `containerd runc containernetworking-plugins`", strings.Join(missing, ", "))
+	return fmt.Errorf("a real node needs %s\n\nhint: `apt-get install containerd runc containernetworking-plugins`",
+		strings.Join(missing, ", "))
 }
 
 // cniPlugins is the folder of the CNI plugins: Debian's, or the usual one.

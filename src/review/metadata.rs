@@ -1,0 +1,169 @@
+//! Of an object's labels and annotations the few that Portolan reads, recognised without keeping the others.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
+
+use super::text::Text;
+
+/// Of a Pod's labels, the one that Portolan reads.
+#[derive(Debug, Default)]
+pub struct Labels<'a> {
+    /// The value of `portolan.dev/rewrite`.
+    pub rewrite: Option<Text<'a>>,
+}
+
+/// Of a Pod's annotations, those that Portolan reads.
+#[derive(Debug, Default)]
+pub struct Annotations<'a> {
+    /// The value of `portolan.dev/sources`.
+    pub sources: Option<Text<'a>>,
+    /// Whether `kubernetes.io/config.mirror` is there: the Pod mirrors a static Pod.
+    pub is_mirror: bool,
+    /// The bytes of all keys and values, which the API server bounds.
+    pub size: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Labels<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut labels = Labels::default();
+                while let Some(Key(which)) = map.next_key()? {
+                    match which {
+                        WhichKey::Rewrite => labels.rewrite = Some(map.next_value()?),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(labels)
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Annotations<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut annotations = Annotations::default();
+                while let Some(Key(which)) = map.next_key()? {
+                    annotations.size += which.length();
+                    match which {
+                        WhichKey::Sources => {
+                            let value: Text<'de> = map.next_value()?;
+                            annotations.size += value.len();
+                            annotations.sources = Some(value);
+                        }
+                        which => {
+                            annotations.is_mirror |= matches!(which, WhichKey::ConfigMirror);
+                            annotations.size += map.next_value::<Length>()?.0;
+                        }
+                    }
+                }
+                Ok(annotations)
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
+/// A key of labels or annotations, recognised without being kept.
+struct Key(WhichKey);
+
+enum WhichKey {
+    ConfigMirror,
+    Other { length: usize },
+    Rewrite,
+    Sources,
+}
+
+impl WhichKey {
+    fn length(&self) -> usize {
+        match self {
+            Self::ConfigMirror => CONFIG_MIRROR.len(),
+            Self::Other { length } => *length,
+            Self::Rewrite => REWRITE.len(),
+            Self::Sources => SOURCES.len(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl Visitor<'_> for Read {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(match text {
+                    CONFIG_MIRROR => WhichKey::ConfigMirror,
+                    REWRITE => WhichKey::Rewrite,
+                    SOURCES => WhichKey::Sources,
+                    other => WhichKey::Other { length: other.len() },
+                }))
+            }
+        }
+
+        deserializer.deserialize_str(Read)
+    }
+}
+
+/// The length of a string that is not kept.
+struct Length(usize);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl Visitor<'_> for Read {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Length(text.len()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                Ok(Length(0))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// The annotation that Portolan writes, and the label that steers it.
+pub(crate) const SOURCES: &str = "portolan.dev/sources";
+const REWRITE: &str = "portolan.dev/rewrite";
+/// `v1.MirrorPodAnnotationKey`: the kubelet puts it on the Pods that mirror its static ones.
+pub(super) const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";

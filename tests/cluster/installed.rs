@@ -1,0 +1,92 @@
+//! Portolan where it belongs: in Pods of a real node, by the manifests that ship, called through its Service.
+
+use std::{process::Command, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    support::{
+        ControlPlane, Image, Missing, Outcome, Plane, Registry, Scene, binary, eventually, image, is_static,
+        repository, sources,
+    },
+    trials,
+};
+
+trials!["installed"; the_shipped_manifests_run_portolan_and_the_api_server_reaches_it];
+
+fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome {
+    if !is_static(&binary()) {
+        return Err(Missing("PORTOLAN_BINARY is no static binary, as `make binary` makes it".to_owned()));
+    }
+    let plane = ControlPlane::of(Plane::OwnWithNode)?;
+    // Pods see no loopback of the machine's; the node's own address they reach, as the node does.
+    let node = plane.api.read("/api/v1/nodes/real").unwrap();
+    let address = node["status"]["addresses"][0]["address"].as_str().unwrap();
+    let registry = Registry::plain_at(address)?;
+    plane.let_node_reach(&registry);
+    registry.push_image("portolan/portolan", "0.1.0", &Image::program("portolan", &binary()));
+    let digest = registry.push("hub/library/nginx", "1.25");
+
+    let base = repository().join("manifests/base");
+    let rendered = plane.kubectl.must(&["kustomize", base.to_str().unwrap()], "").stdout;
+    let manifest =
+        rendered.replace("registry.example.com/portolan/", &format!("{}/portolan/", registry.host()));
+    assert_ne!(rendered, manifest, "the image is named as kustomization.yaml says");
+    plane.kubectl.must(&["apply", "--filename", "-"], &manifest);
+    let certificate = Command::new(binary()).args(["certs", "--output", "secret"]).output().unwrap();
+    assert!(certificate.status.success());
+    plane.kubectl.must(&["apply", "--filename", "-"], &String::from_utf8(certificate.stdout).unwrap());
+    trust(&plane);
+    let table = Scene::table(&registry, "rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n", &[]);
+    let patch = json!({"data": {"table.yaml": table}}).to_string();
+    let portolan =
+        |arguments: &[&str]| plane.kubectl.must(&[&["--namespace=portolan"], arguments].concat(), "").stdout;
+    portolan(&["patch", "configmap/portolan-table", "--type=merge", "--patch", &patch]);
+    let rollout = ["--namespace=portolan", "rollout", "status", "deployment/portolan", "--timeout=60s"];
+    if !plane.kubectl.run(&rollout, "").ok {
+        let events =
+            portolan(&["get", "events", "--output=jsonpath={range .items[*]}{.message}{'\\n'}{end}"]);
+        panic!("Portolan does not become ready:\n{events}");
+    }
+
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx:1.25"}]}});
+    let path = "/api/v1/namespaces/default/pods";
+    let expected = format!("{}/hub/library/nginx:1.25@{digest}", registry.host());
+    // The edited table and the endpoints take a moment.
+    eventually(Duration::from_secs(20), || {
+        let shown =
+            plane.api.create(&format!("{path}?dryRun=All"), &pod).map_err(|refusal| refusal.message)?;
+        let came = image(&shown, "containers/web");
+        if came == expected { Ok(()) } else { Err(came.to_owned()) }
+    });
+    let created = plane.api.create(path, &pod).unwrap();
+    assert_eq!(image(&created, "containers/web"), expected);
+    assert_eq!(sources(&created), json!({"containers/web": {"written": "nginx:1.25", "image": expected}}));
+
+    // Its audit log is its standard output.
+    eventually(Duration::from_secs(10), || {
+        let logs = portolan(&["logs", "--selector=app.kubernetes.io/name=portolan", "--tail=-1"]);
+        let lines: Vec<Value> = logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_it = |line: &&Value| line["pod"] == "web" && line["dryRun"] == false;
+        let line = lines.iter().find(is_it).ok_or_else(|| logs.clone())?;
+        if line["result"] == expected { Ok(()) } else { Err(line.to_string()) }
+    });
+    let own = plane.api.list("/api/v1/namespaces/portolan/pods");
+    assert_eq!(own.len(), 2);
+    for pod in own {
+        assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{}", pod["status"]);
+    }
+    Ok(())
+}
+
+/// As certs/README.md says: the authority is in the same Secret, in the base64 that a `caBundle` has.
+fn trust(plane: &ControlPlane) {
+    let secret = plane.api.read("/api/v1/namespaces/portolan/secrets/portolan-tls").unwrap();
+    let bundle = &secret["data"]["ca.crt"];
+    let edits: Vec<_> = (0..3)
+        .map(|entry| json!({"op": "add", "path": format!("/webhooks/{entry}/clientConfig/caBundle"), "value": bundle}))
+        .collect();
+    let patch = json!(edits).to_string();
+    let name = "mutatingwebhookconfiguration/portolan";
+    plane.kubectl.must(&["patch", name, "--type=json", "--patch", &patch], "");
+}
