@@ -10,6 +10,7 @@ mod admit;
 mod decide;
 mod guard;
 mod message;
+mod scratch;
 
 use std::{
     sync::Arc,

@@ -6,6 +6,7 @@
 //! Invariant: a slow or full disk never slows an admission. What does not fit into the queue is counted, and what
 //! was taken is written before [`Log::close`] returns.
 
+mod line;
 mod record;
 mod writer;
 

@@ -2,7 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Admission, Asking, Reply, decide, guard::Call, message};
+use super::{
+    Admission, Asking, Reply,
+    decide::recall,
+    guard::Call,
+    message,
+    scratch::{self, Scratch},
+};
 use crate::{
     audit::{Head, Record},
     metrics::Verdict as Counted,
@@ -45,9 +51,11 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
     };
     let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
-    let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
-    let plans = asked_about.map(|field| (field, plan_of(&field)));
-    let decided = decide(plans, asking).await;
+    let recalled = {
+        let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
+        recall(asked_about.map(|field| (field, plan_of(&field))), asking)
+    };
+    let decided = recalled.complete().await;
     let images: Vec<_> = decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect();
 
     let extent = match (scope, old) {
@@ -130,16 +138,18 @@ fn answer(
     if mode == Mode::Audit {
         return answer.to_json();
     }
-    let annotation = message::audit_annotation(images);
-    let answer = Answer {
-        audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), value.as_str())),
-        ..answer
-    };
-    if let Some(message) = message::denial(images) {
-        return Answer { verdict: Verdict::Denied(&message), ..answer }.to_json();
-    }
-    let patch = Change { pod, images, extent, table, namespace: &request.namespace }.to_patch();
-    Answer { patch: patch.as_deref(), ..answer }.to_json()
+    scratch::with(|Scratch { patch, sources, audited }| {
+        let annotation = message::audit_annotation(images, audited);
+        let answer = Answer {
+            audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), *value)),
+            ..answer
+        };
+        if let Some(message) = message::denial(images) {
+            return Answer { verdict: Verdict::Denied(&message), ..answer }.to_json();
+        }
+        Change { pod, images, extent, table, namespace: &request.namespace }.write_patch(patch, sources);
+        Answer { patch: Some(&**patch).filter(|patch| !patch.is_empty()), ..answer }.to_json()
+    })
 }
 
 /// Logs an image whose mirrors did not give what the table asks for.

@@ -28,8 +28,18 @@ pub enum Asking<'a> {
 /// Each image has its own answer: what came in time is used though a sibling's did not come. If memory has them
 /// all, this future is ready at its first poll.
 pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Asking<'_>) -> Vec<(T, Decision)> {
+    recall(plans, asking).complete().await
+}
+
+/// What memory and the table alone decide about `plans`.
+pub(super) fn recall<'a, T>(
+    plans: impl IntoIterator<Item = (T, Plan)>,
+    asking: Asking<'a>,
+) -> Recalled<'a, T> {
     let now = Instant::now();
-    let mut decisions = Vec::new();
+    let plans = plans.into_iter();
+    // Of a Pod it is known how many there are at most: all but the volumes are images.
+    let mut decisions = Vec::with_capacity(plans.size_hint().1.unwrap_or_default().min(MAX_RESERVED));
     let mut waiting = Vec::new();
     for (image, plan) in plans {
         let question = match plan {
@@ -53,19 +63,35 @@ pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Askin
             decisions.push((image, Decision::kept(Reason::Unavailable)));
         }
     }
-    if let (Asking::Registries { resolver, deadline }, false) = (asking, waiting.is_empty()) {
-        let mut answers = Vec::with_capacity(waiting.len());
-        for (_, question) in &waiting {
-            answers.push(resolve(resolver, question, deadline));
-        }
-        let answers = join_all(answers).await;
-        for ((position, question), answer) in waiting.into_iter().zip(answers) {
-            if let Some((_, place)) = decisions.get_mut(position) {
-                *place = question.conclude(answer.into());
+    Recalled { decisions, waiting, asking }
+}
+
+/// Decisions of which some wait for registries. Apart from [`decide`], so that what walks the Pod ends before it.
+pub(super) struct Recalled<'a, T> {
+    decisions: Vec<(T, Decision)>,
+    /// The questions left, each with its decision's place.
+    waiting: Vec<(usize, Question)>,
+    asking: Asking<'a>,
+}
+
+impl<T> Recalled<'_, T> {
+    /// Waits for the registries, if any must be asked.
+    pub(super) async fn complete(self) -> Vec<(T, Decision)> {
+        let Self { mut decisions, waiting, asking } = self;
+        if let (Asking::Registries { resolver, deadline }, false) = (asking, waiting.is_empty()) {
+            let mut answers = Vec::with_capacity(waiting.len());
+            for (_, question) in &waiting {
+                answers.push(resolve(resolver, question, deadline));
+            }
+            let answers = join_all(answers).await;
+            for ((position, question), answer) in waiting.into_iter().zip(answers) {
+                if let Some((_, place)) = decisions.get_mut(position) {
+                    *place = question.conclude(answer.into());
+                }
             }
         }
+        decisions
     }
-    decisions
 }
 
 /// Puts a question as the registries' room wants it, without a list if there is one place only.
@@ -105,3 +131,6 @@ impl From<AnswerSource> for ResolvedFrom {
         }
     }
 }
+
+/// No more decisions are made room for before they are there.
+const MAX_RESERVED: usize = 64;

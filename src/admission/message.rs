@@ -99,9 +99,12 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
 /// Key and value for the API server's audit log: the images changed or denied; `None` if there are none.
 ///
 /// The key ends in the first hex digits of the value's SHA-256, because a key that is set twice (by a reinvocation)
-/// is dropped.
-pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)> {
-    let mut value = String::new();
+/// is dropped. The value is put together in `value`.
+pub(super) fn audit_annotation<'s>(
+    images: &[Judged<'_>],
+    value: &'s mut Vec<u8>,
+) -> Option<(String, &'s str)> {
+    value.clear();
     for Judged { field, decision } in images {
         if decision.outcome == Outcome::Kept {
             continue;
@@ -112,20 +115,21 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
             value.reserve((images.len() * entry).min(MAX_AUDIT_ANNOTATION));
         }
         let before = value.len();
-        value.push_str(if value.is_empty() { r#"[{"field":""# } else { r#",{"field":""# });
-        value.push_str(field.place.list.word());
-        value.push('/');
-        push_escaped(&mut value, field.name);
-        value.push_str(r#"","image":"#);
+        value.push(if value.is_empty() { b'[' } else { b',' });
+        value.extend_from_slice(br#"{"field":""#);
+        value.extend_from_slice(field.place.list.word().as_bytes());
+        value.push(b'/');
+        push_escaped(value, field.name);
+        value.extend_from_slice(br#"","image":"#);
         match result {
-            Some(image) => push_json(&mut value, image),
-            None => value.push_str("null"),
+            Some(image) => push_json(value, image),
+            None => value.extend_from_slice(b"null"),
         }
-        value.push_str(r#","reason":"#);
-        push_json(&mut value, decision.reason.word());
-        value.push_str(r#","written":"#);
-        push_json(&mut value, &shortened(field.image, MAX_AUDITED));
-        value.push('}');
+        value.extend_from_slice(br#","reason":"#);
+        push_json(value, decision.reason.word());
+        value.extend_from_slice(br#","written":"#);
+        push_json(value, &shortened(field.image, MAX_AUDITED));
+        value.push(b'}');
         if value.len() + 1 > MAX_AUDIT_ANNOTATION {
             value.truncate(before);
             break;
@@ -134,13 +138,13 @@ pub(super) fn audit_annotation(images: &[Judged<'_>]) -> Option<(String, String)
     if value.is_empty() {
         return None;
     }
-    value.push(']');
+    value.push(b']');
     let mut key = String::with_capacity(15);
     key.push_str("images-");
-    for byte in Sha256::digest(&value).iter().take(4) {
+    for byte in Sha256::digest(&*value).iter().take(4) {
         let _ = write!(key, "{byte:02x}");
     }
-    Some((key, value))
+    Some((key, std::str::from_utf8(value).expect("it is put together from texts")))
 }
 
 /// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.

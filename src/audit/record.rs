@@ -2,13 +2,12 @@
 
 use std::{
     fmt::{self, Write as _},
-    io,
     time::Duration,
 };
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 
+use super::line::Line;
 use crate::rewrite::{Decision, Mode, Outcome, ResolvedFrom};
 
 /// What was decided about one Pod, owned, to be written by another thread.
@@ -144,46 +143,43 @@ impl Record {
     }
 
     /// Writes the record's lines to the end of `buffer`.
-    pub(super) fn encode(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let head = LineHead {
-            time: Shown(format_args!("{:.6}", self.time)),
-            kind: "image",
-            uid: self.text(self.uid),
-            operation: self.text(self.operation),
-            namespace: self.text(self.namespace),
-            pod: self.text(self.pod),
-            owner: self.owner.map(|span| self.text(span)),
-            user: self.text(self.user),
-            dry_run: self.dry_run,
-            mode: self.mode.word(),
-        };
-        let mut written: Option<std::ops::Range<usize>> = None;
-        for image in &self.images {
-            // What all lines of a record begin with is encoded once and copied.
-            if let Some(head) = &written {
-                buffer.extend_from_within(head.clone());
-            } else {
-                let start = buffer.len();
-                serde_json::to_writer(&mut *buffer, &head)?;
-                // The image's fields go on where the head's closing brace stands.
-                buffer.pop();
-                written = Some(start..buffer.len());
-            }
-            let seam = buffer.len();
-            serde_json::to_writer(&mut *buffer, &self.line(image))?;
-            if let Some(brace) = buffer.get_mut(seam) {
-                *brace = b',';
-            }
-            buffer.push(b'\n');
+    pub(super) fn encode(&self, buffer: &mut Vec<u8>) {
+        if self.images.is_empty() {
+            return;
         }
-        Ok(())
+        let start = buffer.len();
+        self.push_head(&mut Line::begin(buffer, format_args!("{:.6}", self.time)));
+        let head = start..buffer.len();
+        for (number, image) in self.images.iter().enumerate() {
+            // What all lines of a record begin with is encoded once and copied.
+            if number > 0 {
+                buffer.extend_from_within(head.clone());
+            }
+            let mut line = Line::go_on(buffer);
+            self.push_image(&mut line, image);
+            line.end();
+        }
     }
 
+    /// The fields that all lines of a record have in common, in the documented order.
+    fn push_head(&self, line: &mut Line<'_>) {
+        line.text("kind", "image");
+        line.text("uid", self.text(self.uid));
+        line.text("operation", self.text(self.operation));
+        line.text("namespace", self.text(self.namespace));
+        line.text("pod", self.text(self.pod));
+        line.optional("owner", self.owner.map(|span| self.text(span)));
+        line.text("user", self.text(self.user));
+        line.flag("dryRun", self.dry_run);
+        line.text("mode", self.mode.word());
+    }
+
+    /// The fields of one image, which follow.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "their paths would name rooms that this one does not know"
     )]
-    fn line<'a>(&'a self, image: &'a Image) -> LineImage<'a> {
+    fn push_image(&self, line: &mut Line<'_>, image: &Image) {
         let decision = &image.decision;
         let reference = decision.reference.as_ref();
         let written = match image.written {
@@ -191,76 +187,29 @@ impl Record {
             None => reference.map_or("", |reference| reference.written()),
         };
         let rule = decision.rule.as_deref();
-        LineImage {
-            field: self.text(image.field),
-            container: self.text(image.container),
-            written: cut(written),
-            reference: reference.map(|reference| reference.as_str()),
-            result: match &decision.outcome {
-                Outcome::Denied => None,
-                Outcome::Kept => Some(cut(written)),
-                Outcome::Rewritten { to } => Some(to),
-            },
-            digest: decision.digest.as_ref().map(|digest| digest.as_str()),
-            rule: rule.map(|rule| rule.source()),
-            rule_namespaces: rule.and_then(|rule| rule.namespaces()),
-            outcome: decision.outcome.word(),
-            reason: decision.reason.word(),
-            resolved_from: decision.resolved_from.map(ResolvedFrom::word),
-            mirror: decision
-                .mirror
-                .and_then(|mirror| rule?.mirrors().get(mirror))
-                .map(|mirror| mirror.as_str()),
-            elapsed_micros: u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX),
-        }
+        let result = match &decision.outcome {
+            Outcome::Denied => None,
+            Outcome::Kept => Some(cut(written)),
+            Outcome::Rewritten { to } => Some(to.as_str()),
+        };
+        let mirror = decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror));
+        line.text("field", self.text(image.field));
+        line.text("container", self.text(image.container));
+        line.text("written", cut(written));
+        line.optional("reference", reference.map(|reference| reference.as_str()));
+        line.optional("result", result);
+        line.optional("digest", decision.digest.as_ref().map(|digest| digest.as_str()));
+        line.optional("rule", rule.map(|rule| rule.source()));
+        line.list("ruleNamespaces", rule.and_then(|rule| rule.namespaces()));
+        line.text("outcome", decision.outcome.word());
+        line.text("reason", decision.reason.word());
+        line.optional("resolvedFrom", decision.resolved_from.map(ResolvedFrom::word));
+        line.optional("mirror", mirror.map(|mirror| mirror.as_str()));
+        line.number("elapsedMicros", u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn text(&self, span: Span) -> &str {
         self.texts.get(span.start..span.end).unwrap_or_default()
-    }
-}
-
-/// The fields that all lines of a record have in common, in the documented order.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LineHead<'a> {
-    time: Shown<'a>,
-    kind: &'static str,
-    uid: &'a str,
-    operation: &'a str,
-    namespace: &'a str,
-    pod: &'a str,
-    owner: Option<&'a str>,
-    user: &'a str,
-    dry_run: bool,
-    mode: &'static str,
-}
-
-/// The fields of one image, which follow.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LineImage<'a> {
-    field: &'a str,
-    container: &'a str,
-    written: &'a str,
-    reference: Option<&'a str>,
-    result: Option<&'a str>,
-    digest: Option<&'a str>,
-    rule: Option<&'a str>,
-    rule_namespaces: Option<&'a [Box<str>]>,
-    outcome: &'static str,
-    reason: &'static str,
-    resolved_from: Option<&'static str>,
-    mirror: Option<&'a str>,
-    elapsed_micros: u64,
-}
-
-/// Something that is serialised as it is printed.
-struct Shown<'a>(fmt::Arguments<'a>);
-
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 

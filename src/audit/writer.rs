@@ -228,14 +228,7 @@ impl<W: Write> Writer<W> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Close => self.closing = true,
-            Message::Record(record) => {
-                let start = self.buffer.len();
-                if let Err(error) = record.encode(&mut self.buffer) {
-                    self.buffer.truncate(start);
-                    self.metrics.audit_errors.inc();
-                    tracing::error!(%error, "an audit record could not be encoded");
-                }
-            }
+            Message::Record(record) => record.encode(&mut self.buffer),
         }
     }
 

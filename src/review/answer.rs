@@ -31,35 +31,42 @@ pub enum Verdict<'a> {
 impl Answer<'_> {
     /// The `AdmissionReview` that answers, as JSON: `patch` in base64 (RFC 4648 §4), `patchType` only beside it.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = String::with_capacity(self.expected_length());
-        out.push_str(r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#);
+        let mut out = Vec::with_capacity(self.expected_length());
+        out.extend_from_slice(
+            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
+        );
         push_json(&mut out, self.uid);
         match self.verdict {
-            Verdict::Allowed => out.push_str(r#","allowed":true"#),
+            Verdict::Allowed => out.extend_from_slice(br#","allowed":true"#),
             Verdict::Denied(message) => {
-                out.push_str(r#","allowed":false,"status":{"code":403,"reason":"Forbidden","message":"#);
+                out.extend_from_slice(
+                    br#","allowed":false,"status":{"code":403,"reason":"Forbidden","message":"#,
+                );
                 push_json(&mut out, message);
-                out.push('}');
+                out.push(b'}');
             }
         }
         if let Some(patch) = self.patch {
-            out.push_str(r#","patchType":"JSONPatch","patch":""#);
-            STANDARD.encode_string(patch, &mut out);
-            out.push('"');
+            out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+            push_base64(&mut out, patch);
+            out.push(b'"');
         }
         if let Some((key, value)) = self.audit_annotation {
-            out.push_str(r#","auditAnnotations":{"#);
+            out.extend_from_slice(br#","auditAnnotations":{"#);
             push_json(&mut out, key);
-            out.push(':');
+            out.push(b':');
             push_json(&mut out, value);
-            out.push('}');
+            out.push(b'}');
         }
         for (number, warning) in self.warnings.iter().enumerate() {
-            out.push_str(if number == 0 { r#","warnings":["# } else { "," });
+            out.extend_from_slice(if number == 0 { br#","warnings":["# } else { b"," });
             push_json(&mut out, warning);
         }
-        out.push_str(if self.warnings.is_empty() { "}}" } else { "]}}" });
-        out.into_bytes()
+        if !self.warnings.is_empty() {
+            out.push(b']');
+        }
+        out.extend_from_slice(b"}}");
+        out
     }
 
     /// Enough for the whole answer unless much of it must be escaped.
@@ -74,6 +81,14 @@ impl Answer<'_> {
             + self.audit_annotation.map_or(0, |(key, value)| key.len() + value.len() * 5 / 4 + 64)
             + self.warnings.iter().map(|warning| warning.len() + 16).sum::<usize>()
     }
+}
+
+/// Appends the standard base64 of `bytes`, padded.
+fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let room = out.get_mut(start..).expect("the buffer was just made longer");
+    STANDARD.encode_slice(bytes, room).expect("four characters for every three bytes were made room for");
 }
 
 #[cfg(test)]

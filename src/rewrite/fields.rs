@@ -61,22 +61,24 @@ pub enum Scope {
 
 impl Scope {
     /// The lists that are looked at.
-    const fn lists(self) -> &'static [List] {
+    const fn lists(self) -> [Option<List>; 3] {
         match self {
-            Self::EphemeralContainers => &[List::EphemeralContainers],
-            Self::Pod => &[List::Containers, List::InitContainers, List::Volumes],
+            Self::EphemeralContainers => [Some(List::EphemeralContainers), None, None],
+            Self::Pod => [Some(List::Containers), Some(List::InitContainers), Some(List::Volumes)],
         }
     }
 }
 
 /// Every text in `pod` that names an image, in the order of the lists.
 pub fn fields<'a>(pod: &'a Pod<'a>, scope: Scope) -> impl Iterator<Item = Field<'a>> {
-    scope.lists().iter().flat_map(|list| in_list(pod, *list))
+    let [first, second, third] = scope.lists().map(|list| in_list(pod, list));
+    // Not flattened, so that the length is known before.
+    first.chain(second).chain(third)
 }
 
 /// The text of the container or volume `name` in the same list of another version of the Pod.
 pub fn same_name<'a>(pod: &'a Pod<'a>, list: List, name: &str) -> Option<&'a str> {
-    in_list(pod, list).find(|field| field.name == name).map(|field| field.image)
+    in_list(pod, Some(list)).find(|field| field.name == name).map(|field| field.image)
 }
 
 impl List {
@@ -109,18 +111,22 @@ impl Pull {
     }
 }
 
-fn in_list<'a>(pod: &'a Pod<'a>, list: List) -> impl Iterator<Item = Field<'a>> {
+fn in_list<'a>(pod: &'a Pod<'a>, list: Option<List>) -> impl Iterator<Item = Field<'a>> {
     let spec = pod.spec.as_ref();
     let containers: &[Container<'a>] = spec
         .and_then(|spec| match list {
-            List::Containers => spec.containers.as_deref(),
-            List::EphemeralContainers => spec.ephemeral_containers.as_deref(),
-            List::InitContainers => spec.init_containers.as_deref(),
-            List::Volumes => None,
+            Some(List::Containers) => spec.containers.as_deref(),
+            Some(List::EphemeralContainers) => spec.ephemeral_containers.as_deref(),
+            Some(List::InitContainers) => spec.init_containers.as_deref(),
+            Some(List::Volumes) | None => None,
         })
         .unwrap_or_default();
-    let volumes: &[Volume<'a>] =
-        spec.filter(|_| list == List::Volumes).and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let volumes: &[Volume<'a>] = spec
+        .filter(|_| list == Some(List::Volumes))
+        .and_then(|spec| spec.volumes.as_deref())
+        .unwrap_or_default();
+    // Without a list nothing is walked, and this stands nowhere.
+    let list = list.unwrap_or(List::Containers);
     let containers = containers.iter().enumerate().map(move |(index, container)| Field {
         place: Place { list, index },
         name: &container.name,

@@ -4,12 +4,9 @@
 //! patch that fails refuses the Pod, also under failure policy Ignore. They are written into one text as they are
 //! found; the only paths that are not fixed end in the number of a container or volume.
 
-use std::{
-    borrow::Cow,
-    fmt::{Display, Write as _},
-};
+use std::{borrow::Cow, fmt::Display, io::Write as _};
 
-use super::{Field, Judged, Sources, sources};
+use super::{Judged, Sources, sources};
 use crate::{
     image::Reference,
     review::{Pod, SOURCES, push_json},
@@ -45,7 +42,15 @@ pub enum Extent<'a> {
 impl Change<'_> {
     /// The patch as JSON text; `None` if nothing changes.
     pub fn to_patch(&self) -> Option<Vec<u8>> {
-        let mut operations = Operations { text: String::with_capacity(self.expected_length()) };
+        let mut patch = Vec::new();
+        self.write_patch(&mut patch, &mut Vec::new());
+        (!patch.is_empty()).then_some(patch)
+    }
+
+    /// Writes the patch as JSON text to `patch`, which is empty and stays so if nothing changes. `scratch` is cleared
+    /// and used to put the annotation together.
+    pub fn write_patch(&self, patch: &mut Vec<u8>, scratch: &mut Vec<u8>) {
+        let mut operations = Operations { text: patch };
         for Judged { field, decision } in self.images {
             if let Some(to) = decision.result() {
                 operations.push("replace", field.place, Content::Text(to));
@@ -53,24 +58,16 @@ impl Change<'_> {
         }
         match self.extent {
             Extent::Create => {
-                self.annotate(&Sources::default(), &mut operations);
+                self.annotate(&Sources::default(), &mut operations, scratch);
                 self.append_pull_secrets(&mut operations);
             }
             Extent::ImagesOnly => {}
-            Extent::Update(old) => self.annotate(old, &mut operations),
+            Extent::Update(old) => self.annotate(old, &mut operations, scratch),
         }
-        operations.finish()
+        operations.finish();
     }
 
-    /// Enough for the whole patch, mostly: each changed image is in its operation and in the annotation.
-    fn expected_length(&self) -> usize {
-        let changed = self.images.iter().filter_map(|image| Some((image.field, image.decision.result()?)));
-        let length =
-            |(field, to): (Field<'_>, &str)| 2 * to.len() + field.image.len() + field.name.len() + 160;
-        changed.map(length).sum::<usize>() + 160
-    }
-
-    fn annotate(&self, old: &Sources, operations: &mut Operations) {
+    fn annotate(&self, old: &Sources, operations: &mut Operations<'_>, scratch: &mut Vec<u8>) {
         let metadata = self.pod.metadata.as_ref();
         let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
         let present = annotations.and_then(|annotations| annotations.sources.as_deref());
@@ -80,13 +77,15 @@ impl Change<'_> {
         }
         let size = annotations.map_or(0, |annotations| annotations.size)
             - present.map_or(0, |present| SOURCES.len() + present.len());
-        let updated = sources::updated(self.images, &Sources::of(self.pod), old, self.table, self.namespace)
-            .filter(|text| size + SOURCES.len() + text.len() <= MAX_ANNOTATIONS);
+        let present_sources = Sources::of(self.pod);
+        let updated =
+            sources::updated(self.images, &present_sources, old, self.table, self.namespace, scratch)
+                .filter(|text| size + SOURCES.len() + text.len() <= MAX_ANNOTATIONS);
         match (present, updated) {
             (None, None) => {}
             (Some(_), None) => operations.push("remove", SOURCES_PATH, Content::None),
             (Some(present), Some(updated)) if present == updated => {}
-            (Some(_), Some(updated)) => operations.push("replace", SOURCES_PATH, Content::Text(&updated)),
+            (Some(_), Some(updated)) => operations.push("replace", SOURCES_PATH, Content::Text(updated)),
             (None, Some(updated)) => {
                 if metadata.is_none() {
                     operations.push("add", "/metadata", Content::Json("{}"));
@@ -94,13 +93,13 @@ impl Change<'_> {
                 if annotations.is_none() {
                     operations.push("add", "/metadata/annotations", Content::Json("{}"));
                 }
-                operations.push("add", SOURCES_PATH, Content::Text(&updated));
+                operations.push("add", SOURCES_PATH, Content::Text(updated));
             }
         }
     }
 
     /// Appends the pull Secret of every registry that an image is in after the change, once.
-    fn append_pull_secrets(&self, operations: &mut Operations) {
+    fn append_pull_secrets(&self, operations: &mut Operations<'_>) {
         let present = self.pod.spec.as_ref().and_then(|spec| spec.image_pull_secrets.as_deref());
         let mut added: Vec<&str> = Vec::new();
         for entry in self.table.registries() {
@@ -123,8 +122,8 @@ impl Change<'_> {
 }
 
 /// The patch's text so far.
-struct Operations {
-    text: String,
+struct Operations<'t> {
+    text: &'t mut Vec<u8>,
 }
 
 /// What an operation puts in its place.
@@ -139,37 +138,34 @@ enum Content<'a> {
     Text(&'a str),
 }
 
-impl Operations {
+impl Operations<'_> {
     fn push(&mut self, operation: &str, path: impl Display, value: Content<'_>) {
-        let text = &mut self.text;
-        text.push_str(if text.is_empty() { r#"[{"op":""# } else { r#",{"op":""# });
-        text.push_str(operation);
-        write!(text, r#"","path":"{path}""#).expect("writing to a string cannot fail");
+        let text = &mut *self.text;
+        text.push(if text.is_empty() { b'[' } else { b',' });
+        write!(text, r#"{{"op":"{operation}","path":"{path}""#).expect("writing to memory cannot fail");
         match value {
             Content::Json(value) => {
-                text.push_str(r#","value":"#);
-                text.push_str(value);
+                text.extend_from_slice(br#","value":"#);
+                text.extend_from_slice(value.as_bytes());
             }
             Content::Named(name) => {
-                text.push_str(r#","value":{"name":"#);
+                text.extend_from_slice(br#","value":{"name":"#);
                 push_json(text, name);
-                text.push('}');
+                text.push(b'}');
             }
             Content::None => {}
             Content::Text(value) => {
-                text.push_str(r#","value":"#);
+                text.extend_from_slice(br#","value":"#);
                 push_json(text, value);
             }
         }
-        text.push('}');
+        text.push(b'}');
     }
 
-    fn finish(mut self) -> Option<Vec<u8>> {
-        if self.text.is_empty() {
-            return None;
+    fn finish(self) {
+        if !self.text.is_empty() {
+            self.text.push(b']');
         }
-        self.text.push(']');
-        Some(self.text.into_bytes())
     }
 }
 

@@ -74,19 +74,20 @@ pub fn standing(field: &Field<'_>, old_image: Option<&str>, old_sources: &Source
 
 /// The annotation's new value; `None` if it has no entry.
 ///
-/// `present` is the annotation of the Pod as it comes, `old` that of the Pod as it was.
-pub(super) fn updated(
+/// `present` is the annotation of the Pod as it comes, `old` that of the Pod as it was. It is put together in `text`.
+pub(super) fn updated<'s>(
     images: &[Judged<'_>],
     present: &Sources,
     old: &Sources,
     table: &Table,
     namespace: &str,
-) -> Option<String> {
-    let mut text = String::new();
+    text: &'s mut Vec<u8>,
+) -> Option<&'s str> {
+    text.clear();
     for Judged { field, decision } in images {
         if matches!(decision.reason, Reason::Restored | Reason::Unchanged) {
             if let Some(entry) = old.entry(field.place, field.name) {
-                entry.push(&mut text, field);
+                entry.push(text, field);
             }
             continue;
         }
@@ -101,17 +102,17 @@ pub(super) fn updated(
                 if text.is_empty() {
                     text.reserve(images.len() * (2 * to.len() + ENTRY));
                 }
-                push_entry(&mut text, field, written, to, reason);
+                push_entry(text, field, written, to, reason);
             }
-            (Outcome::Denied | Outcome::Kept, Some(entry)) => entry.push(&mut text, field),
+            (Outcome::Denied | Outcome::Kept, Some(entry)) => entry.push(text, field),
             (Outcome::Denied | Outcome::Kept, None) => {}
         }
     }
     if text.is_empty() {
         return None;
     }
-    text.push('}');
-    Some(text)
+    text.push(b'}');
+    Some(std::str::from_utf8(text).expect("it is put together from texts"))
 }
 
 /// Whether the table takes the image `written` to the repository of `image`: in any mirror of its rule, or because
@@ -136,26 +137,26 @@ fn key(list: List, name: &str) -> String {
 }
 
 impl Entry {
-    fn push(&self, text: &mut String, field: &Field<'_>) {
+    fn push(&self, text: &mut Vec<u8>, field: &Field<'_>) {
         push_entry(text, field, &self.written, &self.image, self.reason.as_deref());
     }
 }
 
 /// Appends one image's key and entry.
-fn push_entry(text: &mut String, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
-    text.push_str(if text.is_empty() { r#"{""# } else { r#",""# });
-    text.push_str(field.place.list.word());
-    text.push('/');
+fn push_entry(text: &mut Vec<u8>, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
+    text.extend_from_slice(if text.is_empty() { br#"{""# } else { br#",""# });
+    text.extend_from_slice(field.place.list.word().as_bytes());
+    text.push(b'/');
     push_escaped(text, field.name);
-    text.push_str(r#"":{"written":"#);
+    text.extend_from_slice(br#"":{"written":"#);
     push_json(text, written);
-    text.push_str(r#","image":"#);
+    text.extend_from_slice(br#","image":"#);
     push_json(text, image);
     if let Some(reason) = reason {
-        text.push_str(r#","reason":"#);
+        text.extend_from_slice(br#","reason":"#);
         push_json(text, reason);
     }
-    text.push('}');
+    text.push(b'}');
 }
 
 /// What an entry takes beside twice the length of its image, mostly: names of fields, the key, the text as written.

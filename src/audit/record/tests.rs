@@ -27,7 +27,7 @@ fn record() -> Record {
 
 fn lines(record: &Record) -> Vec<String> {
     let mut buffer = b"before\n".to_vec();
-    record.encode(&mut buffer).unwrap();
+    record.encode(&mut buffer);
     let text = String::from_utf8(buffer).unwrap();
     assert!(text.ends_with('\n'));
     let lines = text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();

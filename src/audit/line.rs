@@ -1,0 +1,77 @@
+//! One line of the audit log while it is written: a JSON object, field by field.
+//!
+//! By hand and not by a serialiser: a line has two dozen fields, and half of what Portolan does beyond answering is
+//! writing them. The names stand in the code as they do in the line, so that each is a few instructions.
+
+use std::{fmt, io::Write as _};
+
+use crate::review::push_json;
+
+/// A line that has at least its time.
+pub(super) struct Line<'b> {
+    buffer: &'b mut Vec<u8>,
+}
+
+impl<'b> Line<'b> {
+    /// Begins a line with its time, whose text needs no escape.
+    pub(super) fn begin(buffer: &'b mut Vec<u8>, time: fmt::Arguments<'_>) -> Self {
+        write!(buffer, r#"{{"time":"{time}""#).expect("writing to memory cannot fail");
+        Self { buffer }
+    }
+
+    /// Goes on with a line whose beginning stands at the buffer's end.
+    pub(super) fn go_on(buffer: &'b mut Vec<u8>) -> Self {
+        Self { buffer }
+    }
+
+    pub(super) fn end(self) {
+        self.buffer.extend_from_slice(b"}\n");
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, name: &'static str, value: &str) {
+        self.name(name);
+        push_json(self.buffer, value);
+    }
+
+    #[inline]
+    pub(super) fn optional(&mut self, name: &'static str, value: Option<&str>) {
+        self.name(name);
+        match value {
+            Some(value) => push_json(self.buffer, value),
+            None => self.buffer.extend_from_slice(b"null"),
+        }
+    }
+
+    #[inline]
+    pub(super) fn flag(&mut self, name: &'static str, value: bool) {
+        self.name(name);
+        self.buffer.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    #[inline]
+    pub(super) fn number(&mut self, name: &'static str, value: u64) {
+        self.name(name);
+        write!(self.buffer, "{value}").expect("writing to memory cannot fail");
+    }
+
+    pub(super) fn list(&mut self, name: &'static str, values: Option<&[Box<str>]>) {
+        self.name(name);
+        let Some(values) = values else { return self.buffer.extend_from_slice(b"null") };
+        self.buffer.push(b'[');
+        for (number, value) in values.iter().enumerate() {
+            if number > 0 {
+                self.buffer.push(b',');
+            }
+            push_json(self.buffer, value);
+        }
+        self.buffer.push(b']');
+    }
+
+    #[inline]
+    fn name(&mut self, name: &'static str) {
+        self.buffer.extend_from_slice(b",\"");
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(b"\":");
+    }
+}
