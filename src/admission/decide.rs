@@ -32,10 +32,7 @@ pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Askin
 }
 
 /// What memory and the table alone decide about `plans`.
-pub(super) fn recall<'a, T>(
-    plans: impl IntoIterator<Item = (T, Plan)>,
-    asking: Asking<'a>,
-) -> Recalled<'a, T> {
+pub(super) fn recall<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Asking<'_>) -> Recalled<'_, T> {
     let now = Instant::now();
     let plans = plans.into_iter();
     // Of a Pod it is known how many there are at most: all but the volumes are images.
