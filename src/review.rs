@@ -6,6 +6,7 @@
 mod answer;
 mod json;
 mod metadata;
+mod reader;
 mod request;
 mod text;
 

@@ -20,6 +20,8 @@ pub(crate) struct Load {
 pub(crate) struct Turn {
     /// Microseconds of CPU, user and system, per request.
     pub(crate) cpu: f64,
+    /// Microseconds of it outside the kernel.
+    pub(crate) user: f64,
     /// Requests answered in a second.
     pub(crate) throughput: f64,
     /// The part of its core that the server was running on.
@@ -50,7 +52,8 @@ impl Load {
             .expect("taskset (util-linux) and wrk are installed; `make packages` does");
         // The audit log's thread writes the last batch.
         thread::sleep(Duration::from_millis(20));
-        let used = server.cpu().saturating_sub(before);
+        let after = server.cpu();
+        let [user, used] = [0, 1].map(|part| after[part].saturating_sub(before[part]));
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("TURN "));
         let line = line.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
@@ -59,6 +62,7 @@ impl Load {
         assert!(requests > 0.0 && errors == 0.0, "{errors} of {requests} requests failed");
         Turn {
             cpu: used.as_secs_f64() * 1e6 / requests,
+            user: user.as_secs_f64() * 1e6 / requests,
             throughput: requests / micros * 1e6,
             busy: used.as_secs_f64() * 1e6 / micros,
             p99,

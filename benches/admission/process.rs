@@ -21,14 +21,14 @@ impl Process {
         Self { child: pinned.spawn().expect("taskset (util-linux) is installed") }
     }
 
-    /// CPU used so far, user and system, of all threads.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// CPU used so far by all threads: user, and user and system.
+    pub(crate) fn cpu(&self) -> [Duration; 2] {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // Behind the name, which ends with the last parenthesis, `state` is field 3; `utime` is 14, `stime` 15.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = [14, 15].map(|number| fields[number - 3].parse::<u64>().unwrap()).iter().sum();
+        let [user, system] = [14, 15].map(|number| fields[number - 3].parse::<u64>().unwrap());
         // `USER_HZ` is 100 on every architecture that we build for.
-        Duration::from_millis(ticks * 10)
+        [user, user + system].map(|ticks| Duration::from_millis(ticks * 10))
     }
 
     /// A line of `/proc/PID/status` in MiB: `VmRSS` or `VmHWM`.

@@ -117,7 +117,7 @@ pub(super) fn audit_annotation<'s>(
         let before = value.len();
         value.push(if value.is_empty() { b'[' } else { b',' });
         value.extend_from_slice(br#"{"field":""#);
-        value.extend_from_slice(field.place.list.word().as_bytes());
+        push_escaped(value, field.place.list.word());
         value.push(b'/');
         push_escaped(value, field.name);
         value.extend_from_slice(br#"","image":"#);

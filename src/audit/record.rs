@@ -163,15 +163,15 @@ impl Record {
 
     /// The fields that all lines of a record have in common, in the documented order.
     fn push_head(&self, line: &mut Line<'_>) {
-        line.text("kind", "image");
-        line.text("uid", self.text(self.uid));
-        line.text("operation", self.text(self.operation));
-        line.text("namespace", self.text(self.namespace));
-        line.text("pod", self.text(self.pod));
-        line.optional("owner", self.owner.map(|span| self.text(span)));
-        line.text("user", self.text(self.user));
-        line.flag("dryRun", self.dry_run);
-        line.text("mode", self.mode.word());
+        line.text(b"kind", "image");
+        line.text(b"uid", self.text(self.uid));
+        line.text(b"operation", self.text(self.operation));
+        line.text(b"namespace", self.text(self.namespace));
+        line.text(b"pod", self.text(self.pod));
+        line.optional(b"owner", self.owner.map(|span| self.text(span)));
+        line.text(b"user", self.text(self.user));
+        line.flag(b"dryRun", self.dry_run);
+        line.text(b"mode", self.mode.word());
     }
 
     /// The fields of one image, which follow.
@@ -193,19 +193,19 @@ impl Record {
             Outcome::Rewritten { to } => Some(to.as_str()),
         };
         let mirror = decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror));
-        line.text("field", self.text(image.field));
-        line.text("container", self.text(image.container));
-        line.text("written", cut(written));
-        line.optional("reference", reference.map(|reference| reference.as_str()));
-        line.optional("result", result);
-        line.optional("digest", decision.digest.as_ref().map(|digest| digest.as_str()));
-        line.optional("rule", rule.map(|rule| rule.source()));
-        line.list("ruleNamespaces", rule.and_then(|rule| rule.namespaces()));
-        line.text("outcome", decision.outcome.word());
-        line.text("reason", decision.reason.word());
-        line.optional("resolvedFrom", decision.resolved_from.map(ResolvedFrom::word));
-        line.optional("mirror", mirror.map(|mirror| mirror.as_str()));
-        line.number("elapsedMicros", u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
+        line.text(b"field", self.text(image.field));
+        line.text(b"container", self.text(image.container));
+        line.text(b"written", cut(written));
+        line.optional(b"reference", reference.map(|reference| reference.as_str()));
+        line.optional(b"result", result);
+        line.optional(b"digest", decision.digest.as_ref().map(|digest| digest.as_str()));
+        line.optional(b"rule", rule.map(|rule| rule.source()));
+        line.list(b"ruleNamespaces", rule.and_then(|rule| rule.namespaces()));
+        line.text(b"outcome", decision.outcome.word());
+        line.text(b"reason", decision.reason.word());
+        line.optional(b"resolvedFrom", decision.resolved_from.map(ResolvedFrom::word));
+        line.optional(b"mirror", mirror.map(|mirror| mirror.as_str()));
+        line.number(b"elapsedMicros", u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn text(&self, span: Span) -> &str {

@@ -121,17 +121,17 @@ impl<'de> Deserialize<'de> for Key {
                 f.write_str("a key")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(match text {
-                    CONFIG_MIRROR => WhichKey::ConfigMirror,
-                    REWRITE => WhichKey::Rewrite,
-                    SOURCES => WhichKey::Sources,
+            fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Self::Value, E> {
+                Ok(Key(match key {
+                    key if key == CONFIG_MIRROR.as_bytes() => WhichKey::ConfigMirror,
+                    key if key == REWRITE.as_bytes() => WhichKey::Rewrite,
+                    key if key == SOURCES.as_bytes() => WhichKey::Sources,
                     other => WhichKey::Other { length: other.len() },
                 }))
             }
         }
 
-        deserializer.deserialize_str(Read)
+        deserializer.deserialize_bytes(Read)
     }
 }
 
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Length {
                 f.write_str("a string")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Self::Value, E> {
                 Ok(Length(text.len()))
             }
 
@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for Length {
             }
         }
 
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_bytes(Read)
     }
 }
 

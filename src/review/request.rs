@@ -1,10 +1,10 @@
 //! The request half of a review, borrowed from its bytes.
 
 use serde::Deserialize;
-use serde_json::error::Category;
 
 use super::{
     metadata::{Annotations, Labels},
+    reader::{ReadError, read},
     text::Text,
 };
 
@@ -198,14 +198,14 @@ pub struct LocalReference<'a> {
 pub enum ParseReviewError {
     /// It is no JSON, or not of a review's shape.
     ///
-    /// Where and what sort of mistake is all that is said: serde's own words quote the body.
+    /// Where and what sort of mistake is all that is said: more would quote the body.
     #[error("the body is no AdmissionReview: {what} at line {line} column {column}")]
     Malformed {
         /// The sort of mistake.
         what: &'static str,
         /// The line, from 1.
         line: usize,
-        /// The column, in bytes.
+        /// The column, in bytes, from 1.
         column: usize,
     },
     /// It is another kind of object or another version.
@@ -229,8 +229,8 @@ impl<'a> Review<'a> {
     /// # Errors
     /// If it is not JSON or a field that is read has the wrong type, as it may have in an object that is no Pod;
     /// [`Envelope::parse`] then says what the body is.
-    pub fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body)
+    pub fn parse(body: &'a [u8]) -> Result<Self, ParseReviewError> {
+        Ok(read(body)?)
     }
 }
 
@@ -264,7 +264,7 @@ impl Envelope {
     /// # Errors
     /// If the body is no `admission.k8s.io/v1` review with a request.
     pub fn parse(body: &[u8]) -> Result<Self, ParseReviewError> {
-        let review: OuterReview<'_> = serde_json::from_slice(body)?;
+        let review: OuterReview<'_> = read(body)?;
         check_kind(&review.api_version, &review.kind)?;
         let request =
             review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)?;
@@ -287,14 +287,9 @@ impl<'a> Review<'a> {
     }
 }
 
-impl From<serde_json::Error> for ParseReviewError {
-    fn from(error: serde_json::Error) -> Self {
-        let what = match error.classify() {
-            Category::Data => "a field has the wrong type",
-            Category::Eof | Category::Io => "it ends early",
-            Category::Syntax => "it is no JSON",
-        };
-        Self::Malformed { what, line: error.line(), column: error.column() }
+impl From<ReadError> for ParseReviewError {
+    fn from(error: ReadError) -> Self {
+        Self::Malformed { what: error.mistake.words(), line: error.line, column: error.column }
     }
 }
 

@@ -93,11 +93,26 @@ impl List {
     }
 }
 
-/// As a JSON pointer (RFC 6901) to the text. No part of it can need an escape.
+impl Place {
+    /// The JSON pointer (RFC 6901) to the text, but for the position that stands between its parts. Nothing in it can
+    /// need an escape.
+    pub(super) const fn pointer(self) -> (&'static str, &'static str) {
+        match self.list {
+            List::Containers => ("/spec/containers/", "/image"),
+            List::EphemeralContainers => ("/spec/ephemeralContainers/", "/image"),
+            List::InitContainers => ("/spec/initContainers/", "/image"),
+            List::Volumes => ("/spec/volumes/", "/image/reference"),
+        }
+    }
+}
+
+/// As a JSON pointer (RFC 6901) to the text.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tail = if self.list == List::Volumes { "/image/reference" } else { "/image" };
-        write!(f, "/spec/{}/{}{tail}", self.list.word(), self.index)
+        let (before, behind) = self.pointer();
+        f.write_str(before)?;
+        self.index.fmt(f)?;
+        f.write_str(behind)
     }
 }
 

@@ -4,12 +4,12 @@
 //! patch that fails refuses the Pod, also under failure policy Ignore. They are written into one text as they are
 //! found; the only paths that are not fixed end in the number of a container or volume.
 
-use std::{borrow::Cow, fmt::Display, io::Write as _};
+use std::{borrow::Cow, io::Write as _};
 
-use super::{Judged, Sources, sources};
+use super::{Judged, Place, Sources, sources};
 use crate::{
     image::Reference,
-    review::{Pod, SOURCES, push_json},
+    review::{Pod, SOURCES, push_escaped, push_json},
     table::Table,
 };
 
@@ -53,7 +53,7 @@ impl Change<'_> {
         let mut operations = Operations { text: patch };
         for Judged { field, decision } in self.images {
             if let Some(to) = decision.result() {
-                operations.push("replace", field.place, Content::Text(to));
+                operations.replace_image(field.place, to);
             }
         }
         match self.extent {
@@ -139,23 +139,46 @@ enum Content<'a> {
 }
 
 impl Operations<'_> {
-    fn push(&mut self, operation: &str, path: impl Display, value: Content<'_>) {
+    /// Replaces the image in `place`.
+    fn replace_image(&mut self, place: Place, to: &str) {
+        self.begin("replace");
+        let (before, behind) = place.pointer();
+        push_escaped(self.text, before);
+        write!(self.text, "{}", place.index).expect("writing to memory cannot fail");
+        push_escaped(self.text, behind);
+        self.end(Content::Text(to));
+    }
+
+    fn push(&mut self, operation: &str, path: &'static str, value: Content<'_>) {
+        self.begin(operation);
+        push_escaped(self.text, path);
+        self.end(value);
+    }
+
+    /// What stands before a path.
+    fn begin(&mut self, operation: &str) {
+        self.text.push(if self.text.is_empty() { b'[' } else { b',' });
+        self.text.extend_from_slice(br#"{"op":""#);
+        push_escaped(self.text, operation);
+        self.text.extend_from_slice(br#"","path":""#);
+    }
+
+    /// What follows a path.
+    fn end(&mut self, value: Content<'_>) {
         let text = &mut *self.text;
-        text.push(if text.is_empty() { b'[' } else { b',' });
-        write!(text, r#"{{"op":"{operation}","path":"{path}""#).expect("writing to memory cannot fail");
         match value {
             Content::Json(value) => {
-                text.extend_from_slice(br#","value":"#);
+                text.extend_from_slice(br#"","value":"#);
                 text.extend_from_slice(value.as_bytes());
             }
             Content::Named(name) => {
-                text.extend_from_slice(br#","value":{"name":"#);
+                text.extend_from_slice(br#"","value":{"name":"#);
                 push_json(text, name);
                 text.push(b'}');
             }
-            Content::None => {}
+            Content::None => text.push(b'"'),
             Content::Text(value) => {
-                text.extend_from_slice(br#","value":"#);
+                text.extend_from_slice(br#"","value":"#);
                 push_json(text, value);
             }
         }

@@ -145,7 +145,7 @@ impl Entry {
 /// Appends one image's key and entry.
 fn push_entry(text: &mut Vec<u8>, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
     text.extend_from_slice(if text.is_empty() { br#"{""# } else { br#",""# });
-    text.extend_from_slice(field.place.list.word().as_bytes());
+    push_escaped(text, field.place.list.word());
     text.push(b'/');
     push_escaped(text, field.name);
     text.extend_from_slice(br#"":{"written":"#);

@@ -63,7 +63,7 @@ fn an_envelope_says_what_a_body_is_without_its_objects() {
     for (body, expected) in [
         ("", "no AdmissionReview"),
         ("{", "no AdmissionReview"),
-        ("[]", "the body is `` of ``"),
+        ("[]", "a field has the wrong type at line 1 column 1"),
         ("{}", "the body is `` of ``"),
         (r#"{"apiVersion":"v1","kind":"Pod"}"#, "the body is `Pod` of `v1`"),
         (

@@ -16,12 +16,12 @@ async fn a_body_that_is_no_review_is_400_and_says_why() {
     let review = pod().create().0.to_string();
     let mut refused = 0;
     for (body, expected) in [
-        ("", "the body is no AdmissionReview: it ends early at line 1 column 0"),
+        ("", "the body is no AdmissionReview: it ends early at line 1 column 1"),
         ("review", "the body is no AdmissionReview: it is no JSON at line 1 column 1"),
         ("<html></html>", "the body is no AdmissionReview: it is no JSON"),
         ("\0\u{ff}", "the body is no AdmissionReview: it is no JSON"),
         ("null", "the body is no AdmissionReview: a field has the wrong type"),
-        ("[]", "the body is `` of ``"),
+        ("[]", "the body is no AdmissionReview: a field has the wrong type"),
         ("{}", "the body is `` of ``"),
         (r#"{"apiVersion":"v1","kind":"Pod"}"#, "the body is `Pod` of `v1`"),
         (&review.replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1"), "`admission.k8s.io/v1beta1`"),
