@@ -65,9 +65,9 @@ fn decided(table: &Table, choice: u8, body: &[u8]) -> Option<Decided> {
         ("UPDATE", "ephemeralcontainers") => Scope::EphemeralContainers,
         _ => return None,
     };
-    let pod = request.object.as_ref().filter(|_| request.is_pod())?;
+    let pod = request.object.as_deref().filter(|_| request.is_pod())?;
     let old = match &*request.operation {
-        "UPDATE" => Some(request.old_object.as_ref()?),
+        "UPDATE" => Some(request.old_object.as_deref()?),
         _ => None,
     };
     let old_sources = old.map(Sources::of).unwrap_or_default();

@@ -89,8 +89,8 @@ impl<'a> Subject<'a> {
         if !request.is_pod() {
             return None;
         }
-        let Some(pod) = &request.object else { return Some(Err("the review has no object")) };
-        let old = if &*request.operation == "UPDATE" { request.old_object.as_ref() } else { None };
+        let Some(pod) = request.object.as_deref() else { return Some(Err("the review has no object")) };
+        let old = if &*request.operation == "UPDATE" { request.old_object.as_deref() } else { None };
         if old.is_none() && &*request.operation == "UPDATE" {
             return Some(Err("the review of an UPDATE has no oldObject"));
         }

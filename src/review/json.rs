@@ -28,7 +28,11 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
         let plain = found.trailing_zeros() as usize / 8;
         out.truncate(out.len() - 8 + plain);
         let Some((special, behind)) = rest.get(plain..).and_then(<[u8]>::split_first) else { break };
-        push_byte(out, *special);
+        if matches!(special, b'"' | b'\\') {
+            out.extend_from_slice(&[b'\\', *special]);
+        } else {
+            push_byte(out, *special);
+        }
         rest = behind;
     }
     match text.as_bytes().last_chunk::<8>() {

@@ -50,12 +50,12 @@ pub struct Request<'a> {
     /// Nothing will be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,
-    /// The object as it will be.
+    /// The object as it will be; in a box, because it would be moved half a dozen times.
     #[serde(borrow, default)]
-    pub object: Option<Pod<'a>>,
+    pub object: Option<Box<Pod<'a>>>,
     /// The object as it was.
     #[serde(borrow, default)]
-    pub old_object: Option<Pod<'a>>,
+    pub old_object: Option<Box<Pod<'a>>>,
 }
 
 /// Group, version and kind of an object.
