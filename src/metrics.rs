@@ -61,6 +61,7 @@ pub struct Metrics {
     images: [[Counter; Reason::ALL.len()]; Outcome::WORDS.len()],
     registry_requests: [Counter; RegistryResult::ALL.len()],
     resolved: [Counter; ResolvedFrom::ALL.len()],
+    validations: [Counter; Verdict::ALL.len()],
     registry: Registry,
 }
 
@@ -73,12 +74,12 @@ pub type Count = Gauge<i64, AtomicI64>;
 /// A gauge that holds a moment, in seconds since 1970.
 pub type Stamp = Gauge<f64, AtomicU64>;
 
-/// How an admission ended.
+/// How an admission, or the check of an edit, ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// The Pod was let through, with or without a patch.
+    /// The Pod or the edit was let through, with or without a patch.
     Allowed,
-    /// The Pod was refused.
+    /// The Pod or the edit was refused.
     Denied,
     /// The request was answered, but Portolan failed, or the body was no review.
     Error,
@@ -135,6 +136,7 @@ impl Metrics {
             images: std::array::from_fn(|_| Default::default()),
             registry_requests: Default::default(),
             resolved: Default::default(),
+            validations: Default::default(),
             registry: Registry::default(),
         };
         metrics.registry = metrics.register();
@@ -172,6 +174,11 @@ impl Metrics {
     /// Counts an admission that Portolan failed at.
     pub fn internal_error(&self) {
         self.internal_errors.inc();
+    }
+
+    /// Counts one edit of the table or a lock that was checked.
+    pub fn validation(&self, verdict: Verdict) {
+        count(self.validations.get(verdict as usize));
     }
 
     /// Counts a failed TLS handshake.
@@ -254,6 +261,12 @@ impl Metrics {
             &self.handshake_errors,
         )));
         registry.register("connections", "Open connections to the webhook", self.connections.clone());
+        registry.register_collector(Box::new(series(
+            "validations",
+            "Edits of the table or a lock that were checked",
+            ("result", Verdict::ALL.map(Verdict::word)),
+            &self.validations,
+        )));
         registry.register(
             "internal_errors",
             "Failures of Portolan itself that let a Pod through",

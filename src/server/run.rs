@@ -10,11 +10,11 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Phase, Settings,
-    Shutdown, TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
+    BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
+    Settings, Shutdown, TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
 };
 use crate::{
-    admission::Admission,
+    admission::{Admission, TablePlace, Validation},
     audit,
     cluster::{self, ConnectError, SecretNames, TableText},
     metrics::{Metrics, RegistryResult},
@@ -115,6 +115,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let (in_force, first_table) = oneshot::channel();
     let wiring =
         TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
+    let validation =
+        Arc::new(Validation { table: table_place(&settings.table), metrics: Arc::clone(&metrics) });
     follow_table(settings.table, settings.has_lock, wiring).await?;
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
@@ -156,6 +158,11 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             },
             routes::BodyLimits::default(),
         );
+        let validating = routes::validating(
+            move |body, timeout| Arc::clone(&validation).answer(body, timeout),
+            routes::BodyLimits::default(),
+        );
+        let router = router.merge(validating);
         let policy = DrainPolicy { delay: settings.drain_delay, ..DrainPolicy::default() };
         let acceptor = Some(Acceptor::new(live));
         serve(webhook, acceptor, router, policy, shutdown.clone(), Arc::clone(&metrics)).await;
@@ -211,6 +218,16 @@ fn follow_certificate(
         "certificate"
     });
     Ok(())
+}
+
+/// Where edits of the table come from, if they pass the API server.
+fn table_place(source: &TableSource) -> Option<TablePlace> {
+    match source {
+        TableSource::ConfigMap(ConfigMapName { namespace, name }) => {
+            Some(TablePlace { namespace: namespace.clone(), name: name.clone(), key: cluster::TABLE_KEY })
+        }
+        TableSource::File(_) => None,
+    }
 }
 
 /// What following the table needs of the service.
