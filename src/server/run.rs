@@ -11,12 +11,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
-    Settings, Shutdown, TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
+    Settings, Shutdown, TableSource, routes, serve,
+    table_keeper::{Beside, TableKeeper},
+    table_source::watch_file,
 };
 use crate::{
     admission::{Admission, TablePlace, Validation},
     audit,
-    cluster::{self, ConnectError, SecretNames, TableText},
+    cluster::{self, ConnectError, Events, LastGood, SecretNames, TableText},
     metrics::{Metrics, RegistryResult},
     registry::{Credentials, ReadCredentialsError, Resolver},
     table::{Problems, Table},
@@ -250,7 +252,7 @@ async fn follow_table(
     let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
     let (names, wanted) = watch::channel(SecretNames::new());
     let condition = table_ready.clone();
-    let keeper = |secrets| TableKeeper {
+    let keeper = |secrets, beside| TableKeeper {
         admission: Arc::clone(admission),
         condition,
         names,
@@ -258,6 +260,8 @@ async fn follow_table(
         logins,
         in_force: Some(in_force),
         has_lock,
+        beside,
+        unrestored: None,
     };
     let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
         TableSource::File(path) => {
@@ -274,15 +278,23 @@ async fn follow_table(
                 }
                 None => None,
             };
-            (keeper(secrets), watch_file(path, text))
+            (keeper(secrets, None), watch_file(path, text))
         }
         TableSource::ConfigMap(name) => {
             table_ready.note(format!("ConfigMap `{name}` was not read yet"));
             let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
             let watching = cluster::watch_table(&client, &name.namespace, &name.name);
-            let secrets = cluster::watch_secrets(&client, own_namespace.unwrap_or(&name.namespace), wanted);
+            let namespace = own_namespace.unwrap_or(&name.namespace);
+            let secrets = cluster::watch_secrets(&client, namespace, wanted);
             follow_trouble(watching.trouble, health.condition("cluster"));
-            (keeper(Some(secrets.secrets)), watching.text)
+            let last_good = LastGood::new(&client, namespace, &name.to_string());
+            let beside = Beside {
+                keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
+                last_good,
+                events: Events::start(client, Arc::clone(&admission.metrics)),
+                name,
+            };
+            (keeper(Some(secrets.secrets), Some(beside)), watching.text)
         }
     };
     parts.spawn(async move {
