@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"]),
     ("cluster", &["image", "metrics", "table"]),
     ("image", &[]),
+    ("lock", &["image"]),
     ("metrics", &["rewrite"]),
     ("registry", &["image", "metrics"]),
     ("review", &[]),
@@ -57,7 +58,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that compile without a runtime, and what they may not name.
-const PURE: &[&str] = &["image", "review", "rewrite", "table"];
+const PURE: &[&str] = &["image", "lock", "review", "rewrite", "table"];
 const IMPURE_CRATES: &[&str] =
     &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
 
