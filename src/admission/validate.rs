@@ -1,6 +1,7 @@
-//! Checks an edit of the table's ConfigMap before it is stored: refused with what the watch would refuse it with.
+//! Checks an edit of the table's or a lock's ConfigMap before it is stored: refused with what the watch would refuse it
+//! with.
 //!
-//! It reads a document with [`Table::parse`], as the watch and `explain` do, so that nothing is accepted that cannot be
+//! It reads a document with [`Table::parse`] and [`Lock::read`], as the watch and `explain` do, so that nothing is accepted that cannot be
 //! loaded. Reading takes a while with thousands of rules: it is done where threads may be blocked, so that admissions of
 //! Pods go on beside it. Portolan's own failure, a panic included, allows the edit with a warning.
 
@@ -13,8 +14,9 @@ use bytes::Bytes;
 
 use super::{Deadline, Reply, message};
 use crate::{
+    lock::{Document, Lock},
     metrics::{Metrics, Verdict as Counted},
-    review::{Answer, ConfigMap, ConfigMapRequest, Envelope, ParseReviewError, Verdict},
+    review::{Answer, ConfigMap, ConfigMapRequest, Envelope, ParseReviewError, Texts, Verdict},
     table::{Parsed, Table},
 };
 
@@ -23,6 +25,8 @@ use crate::{
 pub struct Validation {
     /// Where the table is; `None` if it is in a file.
     pub table: Option<TablePlace>,
+    /// Where ConfigMaps may be locks: Portolan's namespace; `None` outside a cluster.
+    pub lock_namespace: Option<String>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -95,11 +99,22 @@ impl Validation {
         request: &ConfigMapRequest<'_>,
         object: &ConfigMap<'_>,
     ) -> Result<Vec<String>, String> {
-        match &self.table {
+        let of_table = match &self.table {
             Some(place) if *place.namespace == *request.namespace && *place.name == *request.name => {
                 table_findings(place, object)
             }
             _ => Ok(Vec::new()),
+        };
+        let of_lock = match object.label(LOCK_LABEL) {
+            Some(value) if self.lock_namespace.as_deref() == Some(&*request.namespace) => {
+                lock_findings(request, object, value)
+            }
+            _ => Ok(Vec::new()),
+        };
+        match (of_table, of_lock) {
+            (Ok(table), Ok(lock)) => Ok([table, lock].concat()),
+            (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+            (Err(table), Err(lock)) => Err(format!("{table}\n{lock}")),
         }
     }
 }
@@ -114,6 +129,29 @@ fn table_findings(place: &TablePlace, object: &ConfigMap<'_>) -> Result<Vec<Stri
             Ok(warnings.iter().map(|warning| format!("mapping table: {warning}")).collect())
         }
         Err(problems) => Err(format!("{unreadable}: {problems}")),
+    }
+}
+
+/// All keys of the ConfigMap are one text of the lock. What other ConfigMaps say is not looked at: whether two of them
+/// disagree is found by who reads them all.
+fn lock_findings(
+    request: &ConfigMapRequest<'_>,
+    object: &ConfigMap<'_>,
+    label: &str,
+) -> Result<Vec<String>, String> {
+    if label != "true" {
+        return Ok(vec![format!("label `{LOCK_LABEL}` is not `true`, so that this ConfigMap is no lock")]);
+    }
+    let texts = object.data.iter().flat_map(Texts::iter);
+    let named: Vec<_> = texts.map(|(key, text)| (format!("key `{key}`"), text)).collect();
+    let documents = named.iter().map(|(name, text)| Document { name: Some(name), text });
+    match Lock::read(documents) {
+        Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
+        Ok(_) => Ok(Vec::new()),
+        Err(problems) => {
+            let (namespace, name) = (&*request.namespace, &*request.name);
+            Err(format!("cannot read the lock in ConfigMap `{namespace}/{name}`: {problems}"))
+        }
     }
 }
 
@@ -191,6 +229,9 @@ fn bounded(findings: &[String]) -> Vec<String> {
     }
     warnings
 }
+
+/// What makes a ConfigMap in Portolan's namespace a lock, with the value `true`.
+const LOCK_LABEL: &str = "portolan.dev/lock";
 
 /// The longest that a check may take: the biggest table takes a tenth of it.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);

@@ -117,8 +117,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let (in_force, first_table) = oneshot::channel();
     let wiring =
         TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
-    let validation =
-        Arc::new(Validation { table: table_place(&settings.table), metrics: Arc::clone(&metrics) });
+    let table = table_place(&settings.table);
+    let own_namespace = admission.options.own_namespace.clone();
+    let validation = Arc::new(Validation {
+        lock_namespace: own_namespace.or_else(|| table.as_ref().map(|table| table.namespace.clone())),
+        table,
+        metrics: Arc::clone(&metrics),
+    });
     follow_table(settings.table, settings.has_lock, wiring).await?;
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {

@@ -9,7 +9,7 @@ use std::{
 
 /// A room and the rooms that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("admission", &["audit", "image", "metrics", "registry", "review", "rewrite", "table"]),
+    ("admission", &["audit", "image", "lock", "metrics", "registry", "review", "rewrite", "table"]),
     ("audit", &["image", "metrics", "review", "rewrite", "table"]),
     ("cli", &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"]),
     ("cluster", &["image", "metrics", "table"]),

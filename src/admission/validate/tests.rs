@@ -5,7 +5,11 @@ use super::*;
 fn validation() -> Arc<Validation> {
     let table =
         TablePlace { namespace: "portolan".to_owned(), name: "portolan-table".to_owned(), key: "table.yaml" };
-    Arc::new(Validation { table: Some(table), metrics: Arc::new(Metrics::new()) })
+    Arc::new(Validation {
+        table: Some(table),
+        lock_namespace: Some("portolan".to_owned()),
+        metrics: Arc::new(Metrics::new()),
+    })
 }
 
 /// A review of the table's ConfigMap with this text.
@@ -114,13 +118,74 @@ fn what_is_not_the_table_is_allowed_without_a_look() {
         *other.pointer_mut(pointer).unwrap() = value;
         assert_eq!(ask(&validation(), &other).to_string(), ALLOWED, "{pointer}");
     }
-    let in_a_file = Validation { table: None, metrics: Arc::new(Metrics::new()) };
+    let in_a_file = Validation { table: None, lock_namespace: None, metrics: Arc::new(Metrics::new()) };
     assert_eq!(ask(&in_a_file, &broken).to_string(), ALLOWED);
     // Another kind may have other types under the same names.
     let mut custom = broken;
     custom["request"]["kind"] = json!({"group": "example.com", "version": "v1", "kind": "ConfigMap"});
     custom["request"]["object"]["data"] = json!([7]);
     assert_eq!(ask(&validation(), &custom).to_string(), ALLOWED);
+}
+
+/// A review of another ConfigMap with this label and these texts.
+fn lock_review(label: &str, data: &Value) -> Value {
+    let mut review = review("");
+    review["request"]["name"] = json!("apps");
+    review["request"]["object"] =
+        json!({"metadata": {"name": "apps", "labels": {"portolan.dev/lock": label}}, "data": data});
+    review
+}
+
+#[test]
+fn a_lock_is_checked_whole_whatever_its_name_and_keys() {
+    let (one, two) = ("a".repeat(64), "b".repeat(64));
+    let good = json!({"first": format!("r.example/hub/nginx:1 sha256:{one}\n# none\n"), "second": ""});
+    assert_eq!(ask(&validation(), &lock_review("true", &good)).to_string(), ALLOWED);
+
+    let bad = json!({
+        "first": format!("r.example/hub/nginx:1 sha256:{one}\nr.example/hub/redis:7\n"),
+        "second": format!("r.example/hub/nginx:1 sha256:{two}\n"),
+    });
+    let response = ask(&validation(), &lock_review("true", &bad));
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(403)));
+    let message = response["status"]["message"].as_str().unwrap();
+    let lines: Vec<_> = message.lines().collect();
+    let start = "cannot read the lock in ConfigMap `portolan/apps`: key `first`: line 2, column 22: the line has no digest";
+    assert!(lines.len() == 2 && lines[0].starts_with(start), "{message}");
+    assert!(lines[1].starts_with("key `second`: line 1, column 1: "), "{message}");
+    assert!(lines[1].contains("line 1 of key `first`"), "it names both: {message}");
+}
+
+#[test]
+fn what_is_odd_about_a_lock_is_a_warning() {
+    let line = json!({"apps": "no line of a lock"});
+    let not_true = "portolan: label `portolan.dev/lock` is not `true`, so that this ConfigMap is no lock";
+    let empty = json!({"apps": "# later\n"});
+    for (label, data, expected) in [
+        ("yes", &line, not_true),
+        ("true", &empty, "portolan: the lock has no line"),
+        ("true", &Value::Null, "portolan: the lock has no line"),
+    ] {
+        let response = ask(&validation(), &lock_review(label, data));
+        assert_eq!((&response["allowed"], &response["warnings"]), (&json!(true), &json!([expected])));
+    }
+}
+
+#[test]
+fn a_lock_elsewhere_is_none_and_one_in_the_tables_config_map_is_checked_with_it() {
+    let broken = json!({"apps": "no line of a lock"});
+    let mut elsewhere = lock_review("true", &broken);
+    elsewhere["request"]["namespace"] = json!("default");
+    assert_eq!(ask(&validation(), &elsewhere).to_string(), ALLOWED);
+
+    let mut both = lock_review("true", &json!({"table.yaml": "rules: ["}));
+    both["request"]["name"] = json!("portolan-table");
+    let response = ask(&validation(), &both);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("cannot read the mapping table") && message.contains("cannot read the lock"),
+        "{message}"
+    );
 }
 
 #[test]
