@@ -142,15 +142,16 @@ fn lock_findings(
     if label != "true" {
         return Ok(vec![format!("label `{LOCK_LABEL}` is not `true`, so that this ConfigMap is no lock")]);
     }
+    let (namespace, name) = (&*request.namespace, &*request.name);
     let texts = object.data.iter().flat_map(Texts::iter);
-    let named: Vec<_> = texts.map(|(key, text)| (format!("key `{key}`"), text)).collect();
+    let named: Vec<_> = texts.map(|(key, text)| (format!("ConfigMap `{name}`, key `{key}`"), text)).collect();
     let documents = named.iter().map(|(name, text)| Document { name: Some(name), text });
     match Lock::read(documents) {
         Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
         Ok(_) => Ok(Vec::new()),
         Err(problems) => {
-            let (namespace, name) = (&*request.namespace, &*request.name);
-            Err(format!("cannot read the lock in ConfigMap `{namespace}/{name}`: {problems}"))
+            let place = format!("the ConfigMaps of `{namespace}` labelled `{LOCK_LABEL}=true`");
+            Err(format!("cannot read the lock in {place}: {problems}"))
         }
     }
 }

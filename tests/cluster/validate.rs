@@ -59,7 +59,7 @@ fn a_broken_edit_is_refused_by_kubectl_apply_with_the_lines_of_explain() -> Outc
         "registry.example.com/hub/nginx:1\n",
     );
     let said = shipped.plane.kubectl.run(&["create", "--filename", "-"], &lock);
-    let expected = "cannot read the lock in ConfigMap `portolan/apps`: key `apps`: line 1, column ";
+    let expected = "labelled `portolan.dev/lock=true`: ConfigMap `apps`, key `apps`: line 1, column ";
     assert!(!said.ok && said.stderr.contains(expected), "{}{}", said.stdout, said.stderr);
     Ok(())
 }

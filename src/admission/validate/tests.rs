@@ -150,10 +150,11 @@ fn a_lock_is_checked_whole_whatever_its_name_and_keys() {
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(403)));
     let message = response["status"]["message"].as_str().unwrap();
     let lines: Vec<_> = message.lines().collect();
-    let start = "cannot read the lock in ConfigMap `portolan/apps`: key `first`: line 2, column 22: the line has no digest";
+    let start = "cannot read the lock in the ConfigMaps of `portolan` labelled `portolan.dev/lock=true`: \
+                 ConfigMap `apps`, key `first`: line 2, column 22: the line has no digest";
     assert!(lines.len() == 2 && lines[0].starts_with(start), "{message}");
-    assert!(lines[1].starts_with("key `second`: line 1, column 1: "), "{message}");
-    assert!(lines[1].contains("line 1 of key `first`"), "it names both: {message}");
+    assert!(lines[1].starts_with("ConfigMap `apps`, key `second`: line 1, column 1: "), "{message}");
+    assert!(lines[1].contains("line 1 of ConfigMap `apps`, key `first`"), "it names both: {message}");
 }
 
 #[test]
