@@ -2,7 +2,7 @@
 //!
 //! [`Admission::answer`] is what the webhook's routes call. It always answers with the request's uid, never later
 //! than the API server waits, and never with a denial that is Portolan's own fault. [`decide`] is the one function
-//! behind it, `explain` and `check`.
+//! behind it, `explain` and `check`. [`Validation`] does the same for edits of the ConfigMaps that Portolan reads.
 //!
 //! The warm path (every image known) does no I/O, spawns nothing and never suspends.
 
@@ -11,6 +11,7 @@ mod decide;
 mod guard;
 mod message;
 mod scratch;
+mod validate;
 
 use std::{
     sync::Arc,
@@ -21,6 +22,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 pub use decide::{Asking, decide};
+pub use validate::{TablePlace, Validation};
 
 use crate::{audit, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
 

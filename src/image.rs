@@ -7,7 +7,9 @@
 //! value.
 
 mod digest;
+mod hash;
 mod reference;
 
 pub use digest::{Algorithm, Digest, ParseDigestError};
+pub(crate) use hash::{TextMap, TextSet};
 pub use reference::{DEFAULT_REGISTRY, ParseReferenceError, Reference, is_registry, is_tag};

@@ -13,6 +13,7 @@ pub mod cli;
 #[cfg(feature = "service")]
 pub mod cluster;
 pub mod image;
+pub mod lock;
 #[cfg(feature = "service")]
 pub mod metrics;
 #[cfg(feature = "service")]

@@ -45,8 +45,14 @@ pub struct Metrics {
     pub certificate_expiry: Stamp,
     /// Open connections to the webhook.
     pub connections: Count,
+    /// Events that could not be written.
+    pub event_errors: Counter,
     /// Failures of Portolan itself that let a Pod through.
     pub internal_errors: Counter,
+    /// Failed attempts to keep the last good table.
+    pub last_good_errors: Counter,
+    /// 1 while the table in force is the kept one, because at start there was no good one.
+    pub last_good_in_force: Count,
     /// How many registries are left alone because they did not answer.
     pub registries_left_alone: Count,
     /// Tables that were refused.
@@ -61,6 +67,7 @@ pub struct Metrics {
     images: [[Counter; Reason::ALL.len()]; Outcome::WORDS.len()],
     registry_requests: [Counter; RegistryResult::ALL.len()],
     resolved: [Counter; ResolvedFrom::ALL.len()],
+    validations: [Counter; Verdict::ALL.len()],
     registry: Registry,
 }
 
@@ -73,12 +80,12 @@ pub type Count = Gauge<i64, AtomicI64>;
 /// A gauge that holds a moment, in seconds since 1970.
 pub type Stamp = Gauge<f64, AtomicU64>;
 
-/// How an admission ended.
+/// How an admission, or the check of an edit, ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// The Pod was let through, with or without a patch.
+    /// The Pod or the edit was let through, with or without a patch.
     Allowed,
-    /// The Pod was refused.
+    /// The Pod or the edit was refused.
     Denied,
     /// The request was answered, but Portolan failed, or the body was no review.
     Error,
@@ -124,7 +131,10 @@ impl Metrics {
             certificate_errors: Counter::default(),
             certificate_expiry: Gauge::default(),
             connections: Gauge::default(),
+            event_errors: Counter::default(),
             internal_errors: Counter::default(),
+            last_good_errors: Counter::default(),
+            last_good_in_force: Gauge::default(),
             registries_left_alone: Gauge::default(),
             table_errors: Counter::default(),
             table_last_success: Gauge::default(),
@@ -135,6 +145,7 @@ impl Metrics {
             images: std::array::from_fn(|_| Default::default()),
             registry_requests: Default::default(),
             resolved: Default::default(),
+            validations: Default::default(),
             registry: Registry::default(),
         };
         metrics.registry = metrics.register();
@@ -172,6 +183,11 @@ impl Metrics {
     /// Counts an admission that Portolan failed at.
     pub fn internal_error(&self) {
         self.internal_errors.inc();
+    }
+
+    /// Counts one edit of the table or a lock that was checked.
+    pub fn validation(&self, verdict: Verdict) {
+        count(self.validations.get(verdict as usize));
     }
 
     /// Counts a failed TLS handshake.
@@ -235,6 +251,17 @@ impl Metrics {
             "When a table was last taken into force",
             self.table_last_success.clone(),
         );
+        registry.register(
+            "table_last_good_in_force",
+            "1 while the table in force is the last good one kept in the cluster, for want of a good one at start",
+            self.last_good_in_force.clone(),
+        );
+        registry.register(
+            "table_last_good_errors",
+            "Attempts to keep the last good table in the cluster that failed",
+            self.last_good_errors.clone(),
+        );
+        registry.register("event_errors", "Events that could not be written", self.event_errors.clone());
         registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
         registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
         registry.register(
@@ -254,6 +281,12 @@ impl Metrics {
             &self.handshake_errors,
         )));
         registry.register("connections", "Open connections to the webhook", self.connections.clone());
+        registry.register_collector(Box::new(series(
+            "validations",
+            "Edits of the table or a lock that were checked",
+            ("result", Verdict::ALL.map(Verdict::word)),
+            &self.validations,
+        )));
         registry.register(
             "internal_errors",
             "Failures of Portolan itself that let a Pod through",
@@ -455,9 +488,12 @@ mod tests {
             "portolan_certificate_errors_total 0",
             "portolan_certificate_expiry_timestamp_seconds 1800000000.0",
             "portolan_connections 1",
+            "portolan_event_errors_total 0",
             "portolan_internal_errors_total 0",
             "portolan_registry_left_alone 0",
             "portolan_table_errors_total 0",
+            "portolan_table_last_good_errors_total 0",
+            "portolan_table_last_good_in_force 0",
             "portolan_table_last_success_timestamp_seconds 0.0",
             "portolan_table_rules 0",
             "# EOF",

@@ -4,6 +4,7 @@
 //! images is [`crate::rewrite`]'s matter. Field names and their meaning follow the Kubernetes API reference.
 
 mod answer;
+mod config_map;
 mod json;
 mod metadata;
 mod reader;
@@ -11,6 +12,7 @@ mod request;
 mod text;
 
 pub use answer::{Answer, Verdict};
+pub use config_map::{ConfigMap, ConfigMapMetadata, ConfigMapRequest, Texts};
 pub use metadata::{Annotations, Labels};
 pub use request::{
     Container, Envelope, GroupVersionKind, ImageVolume, LocalReference, Metadata, OwnerReference,

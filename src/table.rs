@@ -12,7 +12,6 @@ use std::sync::Arc;
 use crate::image::Reference;
 
 mod document;
-mod hash;
 mod keys;
 mod lookup;
 mod meaning;

@@ -24,6 +24,11 @@ pub(super) fn internal_error(cause: &str) -> String {
     format!("portolan: {cause}, so the images are as written ({})", Reason::InternalError.word())
 }
 
+/// The warning of an edit that Portolan failed to check.
+pub(super) fn unchecked(cause: &str) -> String {
+    format!("portolan: {cause}, so the edit was not checked ({})", Reason::InternalError.word())
+}
+
 fn warning(image: &Judged<'_>, mode: Mode) -> Option<String> {
     let Judged { field, decision } = image;
     let would = if mode == Mode::Audit { "would be " } else { "" };
@@ -166,8 +171,8 @@ pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
-const MAX_WARNINGS: usize = 8;
-const MAX_WARNING: usize = 256;
+pub(super) const MAX_WARNINGS: usize = 8;
+pub(super) const MAX_WARNING: usize = 256;
 /// How much a warning shows of a name, of the image as written, and of what it would be. With all three in full and the
 /// longest list and reason it has 254 characters, so that it is never cut where it says what becomes of the image.
 const MAX_WARNED_NAME: usize = 40;

@@ -245,6 +245,10 @@ impl GroupVersionKind<'_> {
     fn is_pod(&self) -> bool {
         &*self.kind == "Pod" && self.group.is_empty() && &*self.version == "v1"
     }
+
+    pub(super) fn is_config_map(&self) -> bool {
+        &*self.kind == "ConfigMap" && self.group.is_empty() && &*self.version == "v1"
+    }
 }
 
 /// What can be said of a review whose objects are not looked at: enough to answer it.
@@ -252,6 +256,8 @@ impl GroupVersionKind<'_> {
 pub struct Envelope {
     /// The request's uid.
     pub uid: String,
+    /// Whether the object is a ConfigMap.
+    pub is_config_map: bool,
     /// Whether the object is a Pod.
     pub is_pod: bool,
     /// Nothing will be stored.
@@ -269,6 +275,7 @@ impl Envelope {
         let request =
             review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)?;
         Ok(Self {
+            is_config_map: request.kind.is_config_map(),
             is_pod: request.kind.is_pod(),
             dry_run: request.dry_run.unwrap_or_default(),
             uid: request.uid.0.into_owned(),
@@ -293,7 +300,7 @@ impl From<ReadError> for ParseReviewError {
     }
 }
 
-fn check_kind(api_version: &str, kind: &str) -> Result<(), ParseReviewError> {
+pub(super) fn check_kind(api_version: &str, kind: &str) -> Result<(), ParseReviewError> {
     if api_version == "admission.k8s.io/v1" && kind == "AdmissionReview" {
         return Ok(());
     }

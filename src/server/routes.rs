@@ -50,13 +50,23 @@ where
     let route = |mode| {
         let answer = answer.clone();
         post(move |request: Request| {
-            mutate(request, limits, move |body, timeout| answer(body, mode, timeout))
+            review(request, limits, move |body, timeout| answer(body, mode, timeout))
         })
     };
     Router::new()
         .route("/mutate", route(Mode::Enforce))
         .route("/mutate/audit", route(Mode::Audit))
         .fallback(unknown_path)
+}
+
+/// The route of the webhook that checks edits, for [`Router::merge`] with [`webhook`]'s. `answer` gets the body and what is
+/// left of the timeout that the request names.
+pub fn validating<A, F>(answer: A, limits: BodyLimits) -> Router
+where
+    A: Fn(Bytes, Option<Duration>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    Router::new().route("/validate", post(move |request: Request| review(request, limits, answer)))
 }
 
 /// The routes of the ops port.
@@ -87,7 +97,7 @@ async fn unknown_path() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "there is nothing at this path\n")
 }
 
-async fn mutate<F: Future<Output = Reply>>(
+async fn review<F: Future<Output = Reply>>(
     request: Request,
     limits: BodyLimits,
     answer: impl FnOnce(Bytes, Option<Duration>) -> F,

@@ -10,13 +10,15 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Phase, Settings,
-    Shutdown, TableSource, routes, serve, table_keeper::TableKeeper, table_source::watch_file,
+    BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
+    Settings, Shutdown, TableSource, routes, serve,
+    table_keeper::{Beside, TableKeeper},
+    table_source::watch_file,
 };
 use crate::{
-    admission::Admission,
+    admission::{Admission, TablePlace, Validation},
     audit,
-    cluster::{self, ConnectError, SecretNames, TableText},
+    cluster::{self, ConnectError, Events, LastGood, SecretNames, TableText},
     metrics::{Metrics, RegistryResult},
     registry::{Credentials, ReadCredentialsError, Resolver},
     table::{Problems, Table},
@@ -115,6 +117,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let (in_force, first_table) = oneshot::channel();
     let wiring =
         TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
+    let table = table_place(&settings.table);
+    let own_namespace = admission.options.own_namespace.clone();
+    let validation = Arc::new(Validation {
+        lock_namespace: own_namespace.or_else(|| table.as_ref().map(|table| table.namespace.clone())),
+        table,
+        metrics: Arc::clone(&metrics),
+    });
     follow_table(settings.table, settings.has_lock, wiring).await?;
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
@@ -156,6 +165,11 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             },
             routes::BodyLimits::default(),
         );
+        let validating = routes::validating(
+            move |body, timeout| Arc::clone(&validation).answer(body, timeout),
+            routes::BodyLimits::default(),
+        );
+        let router = router.merge(validating);
         let policy = DrainPolicy { delay: settings.drain_delay, ..DrainPolicy::default() };
         let acceptor = Some(Acceptor::new(live));
         serve(webhook, acceptor, router, policy, shutdown.clone(), Arc::clone(&metrics)).await;
@@ -213,6 +227,16 @@ fn follow_certificate(
     Ok(())
 }
 
+/// Where edits of the table come from, if they pass the API server.
+fn table_place(source: &TableSource) -> Option<TablePlace> {
+    match source {
+        TableSource::ConfigMap(ConfigMapName { namespace, name }) => {
+            Some(TablePlace { namespace: namespace.clone(), name: name.clone(), key: cluster::TABLE_KEY })
+        }
+        TableSource::File(_) => None,
+    }
+}
+
 /// What following the table needs of the service.
 struct TableWiring<'a> {
     admission: &'a Arc<Admission>,
@@ -233,7 +257,7 @@ async fn follow_table(
     let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
     let (names, wanted) = watch::channel(SecretNames::new());
     let condition = table_ready.clone();
-    let keeper = |secrets| TableKeeper {
+    let keeper = |secrets, beside| TableKeeper {
         admission: Arc::clone(admission),
         condition,
         names,
@@ -241,6 +265,8 @@ async fn follow_table(
         logins,
         in_force: Some(in_force),
         has_lock,
+        beside,
+        unrestored: None,
     };
     let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
         TableSource::File(path) => {
@@ -257,15 +283,23 @@ async fn follow_table(
                 }
                 None => None,
             };
-            (keeper(secrets), watch_file(path, text))
+            (keeper(secrets, None), watch_file(path, text))
         }
         TableSource::ConfigMap(name) => {
             table_ready.note(format!("ConfigMap `{name}` was not read yet"));
             let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
             let watching = cluster::watch_table(&client, &name.namespace, &name.name);
-            let secrets = cluster::watch_secrets(&client, own_namespace.unwrap_or(&name.namespace), wanted);
+            let namespace = own_namespace.unwrap_or(&name.namespace);
+            let secrets = cluster::watch_secrets(&client, namespace, wanted);
             follow_trouble(watching.trouble, health.condition("cluster"));
-            (keeper(Some(secrets.secrets)), watching.text)
+            let last_good = LastGood::new(&client, namespace, &name.to_string());
+            let beside = Beside {
+                keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
+                last_good,
+                events: Events::start(client, Arc::clone(&admission.metrics)),
+                name,
+            };
+            (keeper(Some(secrets.secrets), Some(beside)), watching.text)
         }
     };
     parts.spawn(async move {

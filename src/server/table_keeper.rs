@@ -5,12 +5,12 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Condition, endpoints,
+    Condition, ConfigMapName, endpoints,
     endpoints::{no_effect_yet, reach, secret_names},
 };
 use crate::{
     admission::Admission,
-    cluster::{SecretNames, SecretState, Secrets, TableText},
+    cluster::{Events, LAST_GOOD, LastGood, Notice, SecretNames, SecretState, Secrets, TABLE_KEY, TableText},
     registry::Credentials,
     table::{Parsed, Problems, Table},
     tls::wall_clock,
@@ -31,6 +31,22 @@ pub(super) struct TableKeeper {
     pub(super) in_force: Option<oneshot::Sender<()>>,
     /// Whether `--lock` was given.
     pub(super) has_lock: bool,
+    /// What there is beside a table in a ConfigMap.
+    pub(super) beside: Option<Beside>,
+    /// What is wrong with the ConfigMap while it is not known whether a last good table is kept.
+    pub(super) unrestored: Option<String>,
+}
+
+/// What Portolan keeps and says in the cluster about a table that it reads there.
+pub(super) struct Beside {
+    /// The table's ConfigMap.
+    pub(super) name: ConfigMapName,
+    /// Says on it that it is broken.
+    pub(super) events: Events,
+    /// What a start with a broken one falls back on.
+    pub(super) last_good: LastGood,
+    /// Keeps what is sent.
+    pub(super) keep: watch::Sender<Option<Box<str>>>,
 }
 
 impl TableKeeper {
@@ -47,7 +63,14 @@ impl TableKeeper {
                         None => std::future::pending().await,
                     }
                 };
+                let restore_again = async {
+                    match self.unrestored {
+                        Some(_) => tokio::time::sleep(RESTORE_AGAIN).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
+                    () = restore_again => self.restore().await,
                     changed = text.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,
@@ -62,14 +85,72 @@ impl TableKeeper {
     }
 
     async fn read(&mut self, text: &TableText) {
-        match text {
-            TableText::Absent => self.refuse("there is no ConfigMap with the mapping table"),
-            TableText::KeyMissing => self.refuse("the mapping table's ConfigMap has no key `table.yaml`"),
+        self.unrestored = None;
+        let problem = match text {
+            TableText::Absent => "there is no ConfigMap with the mapping table".to_owned(),
+            TableText::KeyMissing => format!("the mapping table's ConfigMap has no key `{TABLE_KEY}`"),
             TableText::Text { text, .. } => match Table::parse(text) {
-                Ok(parsed) => self.take(parsed).await,
-                Err(problems) => self.refuse(&first_lines(&problems)),
+                Ok(parsed) => {
+                    self.take(parsed).await;
+                    self.admission.metrics.last_good_in_force.set(0);
+                    if let Some(beside) = &self.beside {
+                        beside.keep.send_replace(Some(text.clone()));
+                    }
+                    return;
+                }
+                Err(problems) => first_lines(&problems),
             },
-            TableText::Unread => {}
+            TableText::Unread => return,
+        };
+        self.refuse(&problem);
+        if *text != TableText::Absent {
+            self.report(&problem);
+        }
+        if self.in_force.is_some() {
+            self.unrestored = Some(problem);
+            self.restore().await;
+        }
+    }
+
+    /// Puts the table in force that was kept in the cluster, because there is no good one to begin with.
+    async fn restore(&mut self) {
+        let (Some(beside), Some(problem)) = (&self.beside, self.unrestored.take()) else { return };
+        let kept = match beside.last_good.read().await {
+            Ok(Some(text)) => Table::parse(&text),
+            Ok(None) => {
+                tracing::error!(configmap = LAST_GOOD, "no last good table is kept, so not ready");
+                self.condition
+                    .note(format!("{problem}; no last good table is kept in ConfigMap `{LAST_GOOD}`"));
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(configmap = LAST_GOOD, %error, "cannot read the last good table, trying again");
+                self.condition.note(format!("{problem}; cannot read the last good table: {error}"));
+                self.unrestored = Some(problem);
+                return;
+            }
+        };
+        match kept {
+            Ok(parsed) => {
+                tracing::warn!(
+                    problem,
+                    configmap = LAST_GOOD,
+                    "mapping table refused, the kept last good one is used"
+                );
+                self.take(parsed).await;
+                self.admission.metrics.last_good_in_force.set(1);
+                self.condition.note(kept_in_force(&problem));
+            }
+            Err(problems) => {
+                let kept = first_lines(&problems);
+                tracing::error!(
+                    problem = kept,
+                    configmap = LAST_GOOD,
+                    "the kept last good table is broken, so not ready"
+                );
+                self.condition
+                    .note(format!("{problem}; the last good table in ConfigMap `{LAST_GOOD}`: {kept}"));
+            }
         }
     }
 
@@ -119,8 +200,27 @@ impl TableKeeper {
 
     fn refuse(&self, problem: &str) {
         self.admission.metrics.table_errors.inc();
-        tracing::warn!(problem, "mapping table refused, the last good one stays in force");
-        self.condition.note(problem);
+        if self.in_force.is_some() {
+            tracing::warn!(problem, "mapping table refused, and none is in force yet");
+        } else {
+            tracing::warn!(problem, "mapping table refused, the last good one stays in force");
+        }
+        let is_kept = self.admission.metrics.last_good_in_force.get() == 1;
+        self.condition.note(if is_kept { kept_in_force(problem) } else { problem.to_owned() });
+    }
+
+    /// Says it on the ConfigMap.
+    fn report(&self, problem: &str) {
+        let Some(Beside { name: ConfigMapName { namespace, name }, events, .. }) = &self.beside else {
+            return;
+        };
+        events.publish(Notice {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            reason: "TableRefused",
+            action: "ReadTable",
+            text: format!("mapping table refused, so it is not in force: {problem}"),
+        });
     }
 
     fn reach(&self, table: &Table) {
@@ -132,6 +232,14 @@ impl TableKeeper {
 
 /// How long a table waits for the Secrets that it names: an edit is to be in force within 5 s.
 const SECRETS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How soon the kept table is asked for again if the API server did not give it.
+const RESTORE_AGAIN: Duration = Duration::from_secs(2);
+
+/// The note on a table that was restored.
+fn kept_in_force(problem: &str) -> String {
+    format!("{problem}; in force is the last good table, as kept in ConfigMap `{LAST_GOOD}`")
+}
 
 /// Every problem on one line, cut to what a log takes.
 fn first_lines(problems: &Problems) -> String {

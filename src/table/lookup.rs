@@ -7,10 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::image::Reference;
+use crate::image::{Reference, TextMap, TextSet};
 
 use super::{
-    hash::{TextMap, TextSet},
     mirror::Mirror,
     rule::Rule,
     scope::{Scopes, Seat},

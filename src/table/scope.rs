@@ -7,7 +7,7 @@
 //! at no more than the length of a namespace. Only patterns with the same text before their first `*` and more text
 //! behind it are tried one by one.
 
-use super::hash::TextMap;
+use crate::image::TextMap;
 
 /// The rules of one source, or the mirrors of one text.
 #[derive(Debug, Default)]

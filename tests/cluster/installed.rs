@@ -83,10 +83,11 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
 fn trust(plane: &ControlPlane) {
     let secret = plane.api.read("/api/v1/namespaces/portolan/secrets/portolan-tls").unwrap();
     let bundle = &secret["data"]["ca.crt"];
-    let edits: Vec<_> = (0..3)
-        .map(|entry| json!({"op": "add", "path": format!("/webhooks/{entry}/clientConfig/caBundle"), "value": bundle}))
-        .collect();
-    let patch = json!(edits).to_string();
-    let name = "mutatingwebhookconfiguration/portolan";
-    plane.kubectl.must(&["patch", name, "--type=json", "--patch", &patch], "");
+    for (kind, entries) in [("mutatingwebhookconfiguration", 3), ("validatingwebhookconfiguration", 1)] {
+        let edits: Vec<_> = (0..entries)
+            .map(|entry| json!({"op": "add", "path": format!("/webhooks/{entry}/clientConfig/caBundle"), "value": bundle}))
+            .collect();
+        let patch = json!(edits).to_string();
+        plane.kubectl.must(&["patch", &format!("{kind}/portolan"), "--type=json", "--patch", &patch], "");
+    }
 }

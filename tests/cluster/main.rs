@@ -26,6 +26,7 @@ mod serving;
 mod support;
 mod table;
 mod updates;
+mod validate;
 mod workloads;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         node::trials(),
         projects::trials(),
         namespaces::trials(),
+        validate::trials(),
         load::trials(),
         serving::trials(),
         outages::trials(),

@@ -1,7 +1,10 @@
 //! The cluster room against an API server of our own on loopback.
 
+mod events;
 mod fake_api_server;
+mod last_good;
 mod logins;
+mod restart;
 
 use std::{collections::BTreeSet, time::Duration};
 

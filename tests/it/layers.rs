@@ -9,11 +9,12 @@ use std::{
 
 /// A room and the rooms that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("admission", &["audit", "image", "metrics", "registry", "review", "rewrite", "table"]),
+    ("admission", &["audit", "image", "lock", "metrics", "registry", "review", "rewrite", "table"]),
     ("audit", &["image", "metrics", "review", "rewrite", "table"]),
     ("cli", &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"]),
     ("cluster", &["image", "metrics", "table"]),
     ("image", &[]),
+    ("lock", &["image"]),
     ("metrics", &["rewrite"]),
     ("registry", &["image", "metrics"]),
     ("review", &[]),
@@ -57,7 +58,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that compile without a runtime, and what they may not name.
-const PURE: &[&str] = &["image", "review", "rewrite", "table"];
+const PURE: &[&str] = &["image", "lock", "review", "rewrite", "table"];
 const IMPURE_CRATES: &[&str] =
     &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
 

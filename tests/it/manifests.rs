@@ -101,6 +101,42 @@ fn the_match_conditions_are_the_contracts() {
 }
 
 #[test]
+fn edits_of_the_table_and_of_locks_are_checked_and_nothing_else() {
+    let checking = checking();
+    for (field, expected) in [
+        ("name", json!("configmaps.portolan.dev")),
+        ("admissionReviewVersions", json!(["v1"])),
+        ("failurePolicy", json!("Ignore")),
+        ("matchPolicy", json!("Equivalent")),
+        ("sideEffects", json!("None")),
+        ("timeoutSeconds", json!(5)),
+        (
+            "namespaceSelector",
+            json!({"matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["portolan"]},
+            ]}),
+        ),
+        ("objectSelector", Value::Null),
+        (
+            "rules",
+            json!([{
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
+                "operations": ["CREATE", "UPDATE"], "scope": "Namespaced",
+            }]),
+        ),
+        (
+            "matchConditions",
+            json!([{"name": "table-or-lock", "expression":
+                "request.name == 'portolan-table' \
+                 || (has(object.metadata.labels) && 'portolan.dev/lock' in object.metadata.labels)"}]),
+        ),
+    ] {
+        assert_eq!(checking[field], expected, "`{field}`");
+    }
+    assert_eq!(base_object("ConfigMap")["metadata"]["name"], "portolan-table");
+}
+
+#[test]
 fn no_manifest_holds_a_ca_bundle_or_a_key() {
     for file in files("manifests/base").into_iter().chain(files("certs/cert-manager")) {
         let content = fs::read_to_string(&file).unwrap();
@@ -125,7 +161,7 @@ fn every_object_is_in_portolans_namespace() {
     for object in base() {
         let kind = text(&object["kind"]);
         let expected = match kind {
-            "Namespace" | "MutatingWebhookConfiguration" => Value::Null,
+            "Namespace" | "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => Value::Null,
             _ => json!("portolan"),
         };
         assert_eq!(object["metadata"]["namespace"], expected, "{kind}");
@@ -134,7 +170,7 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_its_table_and_secrets_by_name_and_nothing_else() {
+fn portolan_may_read_its_table_and_secrets_by_name_keep_one_config_map_and_report_events() {
     let kinds: Vec<_> = base().iter().map(|object| text(&object["kind"]).to_owned()).collect();
     assert!(!kinds.iter().any(|kind| kind.starts_with("ClusterRole")), "{kinds:?}");
 
@@ -143,6 +179,11 @@ fn portolan_may_read_its_table_and_secrets_by_name_and_nothing_else() {
             "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table"],
             "verbs": ["get", "list", "watch"],
         },
+        {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table-last-good"],
+            "verbs": ["get", "create", "patch"],
+        },
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
     ]);
     assert_eq!(base_object("Role")["rules"], expected);
@@ -221,7 +262,9 @@ fn the_ways_to_a_pod_meet() {
     assert_eq!((port("https"), port("ops")), (json!(9443), json!(9441)));
     let service = base_object("Service");
     assert_eq!(service["spec"]["ports"], json!([{"name": "https", "port": 443, "targetPort": 9443}]));
-    for entry in entries() {
+    let checking = checking();
+    assert_eq!(checking["clientConfig"]["service"]["path"], "/validate");
+    for entry in entries().iter().chain([&checking]) {
         let called = &entry["clientConfig"]["service"];
         assert_eq!(called["name"], service["metadata"]["name"]);
         assert_eq!(called["namespace"], service["metadata"]["namespace"]);
@@ -303,8 +346,17 @@ fn cert_manager_makes_what_the_deployment_mounts_for_the_name_that_is_called() {
     );
     assert_eq!(named("portolan-ca")["spec"]["isCA"], true);
     let kustomization = document("certs/cert-manager/kustomization.yaml", "Kustomization");
-    let patch: Value = serde_saphyr::from_str(text(&kustomization["patches"][0]["patch"])).unwrap();
-    assert_eq!(patch["metadata"]["annotations"]["cert-manager.io/inject-ca-from"], "portolan/portolan-tls");
+    let kinds = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+    assert_eq!(list(&kustomization["patches"]).len(), kinds.len());
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let entry = &kustomization["patches"][number];
+        let patch: Value = serde_saphyr::from_str(text(&entry["patch"])).unwrap();
+        assert_eq!((&entry["target"]["kind"], &patch["kind"]), (&json!(kind), &json!(kind)));
+        assert_eq!(
+            patch["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
+            "portolan/portolan-tls"
+        );
+    }
 }
 
 /// The text under the ConfigMap's key.
@@ -321,6 +373,13 @@ fn example(table: &str) -> String {
 
 fn entries() -> Vec<Value> {
     list(&base_object("MutatingWebhookConfiguration")["webhooks"]).clone()
+}
+
+/// The one entry that checks edits.
+fn checking() -> Value {
+    let configuration = base_object("ValidatingWebhookConfiguration");
+    assert_eq!(list(&configuration["webhooks"]).len(), 1);
+    configuration["webhooks"][0].clone()
 }
 
 fn pod() -> Value {

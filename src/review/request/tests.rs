@@ -81,7 +81,7 @@ fn an_envelope_says_what_a_body_is_without_its_objects() {
     assert!(Review::parse(odd.as_bytes()).is_err());
     assert_eq!(
         Envelope::parse(odd.as_bytes()).unwrap(),
-        Envelope { uid: "u".into(), is_pod: false, dry_run: false }
+        Envelope { uid: "u".into(), is_config_map: false, is_pod: false, dry_run: false }
     );
 }
 

@@ -57,6 +57,25 @@ async fn the_path_says_the_mode_and_the_query_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_check_has_a_route_of_its_own_beside_the_webhooks() {
+    let (router, calls) = noting(200);
+    let answer = |body: Bytes, timeout: Option<Duration>| async move {
+        assert!(timeout.unwrap() <= Duration::from_secs(5));
+        Reply { status: 200, body: [&b"checked "[..], &body].concat() }
+    };
+    let router = router.merge(validating(answer, LIMITS));
+    let ask = async |method, path| {
+        let response = router.clone().oneshot(request(method, path)).await.unwrap();
+        (response.status().as_u16(), text(response).await)
+    };
+    assert_eq!(ask(Method::POST, "/validate?timeout=5s").await, (200, "checked review".to_owned()));
+    assert_eq!(ask(Method::GET, "/validate").await.0, 405);
+    assert!(calls.lock().unwrap().is_empty());
+    assert_eq!(ask(Method::POST, "/mutate").await.0, 200);
+    assert_eq!(ask(Method::POST, "/validate/x").await.0, 404);
+}
+
+#[tokio::test]
 async fn other_methods_and_paths_are_refused_without_a_call() {
     for (method, path, status) in [
         (Method::GET, "/mutate", 405),

@@ -31,31 +31,38 @@ impl Shipped {
         let plane = ControlPlane::of(Plane::Own)?;
         let base = repository().join("manifests/base");
         plane.kubectl.must(&["apply", "--kustomize", base.to_str().unwrap()], "");
-        let portolan = Portolan::start(&portolan::Options {
-            arguments: ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into(),
-            variables: vec![
-                ("KUBECONFIG", account_kubeconfig(&plane).into()),
-                ("POD_NAMESPACE", "portolan".into()),
-            ],
-            ..Default::default()
-        })?;
+        let portolan = start(&plane)?;
         let shipped = Self { portolan, registry, plane };
-        shipped.point_webhook();
+        shipped.point_webhooks();
         wait_service_account(&shipped.plane.api, "default");
         wait_called(&shipped.plane.api, &shipped.portolan, "default");
         Ok(shipped)
     }
 
-    /// Nothing of the shipped configuration is changed but where the API server calls.
-    fn point_webhook(&self) {
-        let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/portolan";
-        let mut configuration = self.plane.api.read(path).unwrap();
-        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-            let served = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
-            let url = format!("https://{}{served}", self.portolan.address);
-            webhook["clientConfig"] = json!({"url": url, "caBundle": base64(&authority_pem())});
+    /// Starts it again after it was ended, and waits until the API server calls it.
+    pub fn start_again(&mut self) -> Result<(), Missing> {
+        self.portolan = start(&self.plane)?;
+        self.point_webhooks();
+        wait_called(&self.plane.api, &self.portolan, "default");
+        Ok(())
+    }
+
+    /// Nothing of the shipped configurations is changed but where the API server calls.
+    fn point_webhooks(&self) {
+        for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/portolan");
+            let mut configuration = self.plane.api.read(&path).unwrap();
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                let client = &webhook["clientConfig"];
+                // One that was pointed before has an address in the place of the Service.
+                let url = client["url"].as_str().and_then(|url| Some(url.splitn(4, '/').nth(3)?.to_owned()));
+                let served =
+                    client["service"]["path"].as_str().map(|path| path.trim_start_matches('/').to_owned());
+                let url = format!("https://{}/{}", self.portolan.address, served.or(url).unwrap());
+                webhook["clientConfig"] = json!({"url": url, "caBundle": base64(&authority_pem())});
+            }
+            self.plane.api.replace(&path, &configuration).unwrap();
         }
-        self.plane.api.replace(path, &configuration).unwrap();
     }
 
     /// Edits the table's ConfigMap and waits until Portolan goes by it.
@@ -80,6 +87,17 @@ impl Shipped {
         self.plane.api.create("/api/v1/namespaces", &namespace).unwrap();
         wait_service_account(&self.plane.api, name);
     }
+}
+
+fn start(plane: &ControlPlane) -> Result<Portolan, Missing> {
+    Portolan::start(&portolan::Options {
+        arguments: ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into(),
+        variables: vec![
+            ("KUBECONFIG", account_kubeconfig(plane).into()),
+            ("POD_NAMESPACE", "portolan".into()),
+        ],
+        ..Default::default()
+    })
 }
 
 /// A kubeconfig with the rights of Portolan's own account and no others.

@@ -1,4 +1,4 @@
-//! An API server that knows ConfigMaps and Secrets of one namespace, on loopback.
+//! An API server that knows ConfigMaps, Secrets and Events of one namespace, on loopback.
 
 #![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
 
@@ -13,9 +13,9 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use portolan::cluster::{Client, WatchPolicy};
 use serde_json::{Value, json};
@@ -52,6 +52,7 @@ struct Shared {
     objects: BTreeMap<(String, String), Value>,
     watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
     requests: Vec<String>,
+    events: Vec<Value>,
 }
 
 impl FakeApiServer {
@@ -64,11 +65,13 @@ impl FakeApiServer {
             objects: BTreeMap::new(),
             watchers: Vec::new(),
             requests: Vec::new(),
+            events: Vec::new(),
         };
         let shared = Arc::new(Mutex::new(shared));
         let router = Router::new()
             .route("/api/v1/namespaces/{namespace}/{kind}", get(list))
-            .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read))
+            .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read).patch(apply))
+            .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(create_event))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -90,17 +93,31 @@ impl FakeApiServer {
     }
 
     pub(super) async fn client_with(&self, policy: WatchPolicy) -> Client {
-        let kubeconfig = json!({
+        let mut file = NamedTempFile::new().unwrap();
+        write!(file, "{}", self.kubeconfig()).unwrap();
+        Client::from_kubeconfig(file.path(), policy).await.unwrap()
+    }
+
+    /// What a client reads to find it.
+    pub(super) fn kubeconfig(&self) -> Value {
+        json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "fake", "cluster": {"server": self.address}}],
             "users": [{"name": "fake", "user": {"token": "canary-token"}}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
             "current-context": "fake",
-        });
-        let mut file = NamedTempFile::new().unwrap();
-        write!(file, "{kubeconfig}").unwrap();
-        Client::from_kubeconfig(file.path(), policy).await.unwrap()
+        })
+    }
+
+    /// An object as it is now.
+    pub(super) fn object(&self, kind: &str, name: &str) -> Option<Value> {
+        self.shared().objects.get(&(kind.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// The Events until now.
+    pub(super) fn events(&self) -> Vec<Value> {
+        self.shared().events.clone()
     }
 
     pub(super) fn set_mood(&self, mood: Mood) {
@@ -114,7 +131,10 @@ impl FakeApiServer {
         let object = json!({
             "apiVersion": "v1",
             "kind": if kind == "secrets" { "Secret" } else { "ConfigMap" },
-            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": shared.version.to_string()},
+            "metadata": {
+                "name": name, "namespace": NAMESPACE, "uid": format!("uid-of-{name}"),
+                "resourceVersion": shared.version.to_string(),
+            },
             "data": data,
         });
         let known = shared.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
@@ -244,6 +264,56 @@ async fn read(
     }
     let shared = shared.lock().unwrap();
     shared.objects.get(&(kind, name)).map_or_else(not_found, json_body)
+}
+
+/// Server-side apply by one manager: the object is as it says.
+async fn apply(
+    State(shared): SharedState,
+    Path((namespace, kind, name)): Path<(String, String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    assert_eq!(headers[header::CONTENT_TYPE], "application/apply-patch+yaml");
+    assert!(uri.query().unwrap().contains("fieldManager=portolan"), "{uri}");
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("apply {kind}/{name}"));
+        shared.mood
+    };
+    if mood != Mood::Well {
+        return moody(mood).await;
+    }
+    // JSON is YAML.
+    let mut object: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(object["metadata"]["name"], name.as_str());
+    let mut shared = shared.lock().unwrap();
+    shared.version += 1;
+    object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
+    shared.objects.insert((kind, name), object.clone());
+    json_body(&object)
+}
+
+/// Refuses one whose name is taken, as the real one does.
+async fn create_event(State(shared): SharedState, Path(namespace): Path<String>, body: Bytes) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push("create events".to_owned());
+        shared.mood
+    };
+    if mood != Mood::Well {
+        return moody(mood).await;
+    }
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    let mut shared = shared.lock().unwrap();
+    let name = |event: &Value| event["metadata"]["name"].clone();
+    if shared.events.iter().any(|earlier| name(earlier) == name(&event)) {
+        return refusal(409);
+    }
+    shared.events.push(event.clone());
+    json_body(&event)
 }
 
 async fn moody(mood: Mood) -> Response {

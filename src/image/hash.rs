@@ -1,20 +1,20 @@
-//! How texts are hashed in the maps of a table.
+//! How references, sources and mirrors are hashed in maps by their texts.
 //!
-//! The standard hasher withstands people who choose keys that collide. Who chooses the keys of a table decides what
-//! every Pod runs anyway, and the images of Pods are only looked up, never put in. So speed is all that counts: an
-//! admission looks up a handful of short texts, and a large table is read by hashing each of its texts twice.
+//! The standard hasher withstands people who choose keys that collide. Who chooses the keys of a table or a lock
+//! decides what every Pod runs anyway, and the images of Pods are only looked up, never put in. So speed is all that
+//! counts: an admission looks up a handful of short texts, and a large table is read by hashing each of its texts twice.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map by text.
-pub(super) type TextMap<V> = std::collections::HashMap<Box<str>, V, BuildHasherDefault<TextHasher>>;
+pub(crate) type TextMap<V> = std::collections::HashMap<Box<str>, V, BuildHasherDefault<TextHasher>>;
 
 /// A set of texts.
-pub(super) type TextSet = std::collections::HashSet<Box<str>, BuildHasherDefault<TextHasher>>;
+pub(crate) type TextSet = std::collections::HashSet<Box<str>, BuildHasherDefault<TextHasher>>;
 
 /// Eight bytes at a time: a multiplication to 128 bits, its halves folded together, as in wyhash.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TextHasher(u64);
+pub(crate) struct TextHasher(u64);
 
 impl Hasher for TextHasher {
     fn write(&mut self, bytes: &[u8]) {

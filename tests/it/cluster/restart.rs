@@ -1,0 +1,135 @@
+//! `portolan serve` as a process that starts while its table is broken.
+
+use std::{fs, net::TcpListener, process::Stdio};
+
+use portolan::cluster::LAST_GOOD;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+use super::{FakeApiServer, NAMESPACE, TABLE};
+use crate::support::eventually;
+
+const GOOD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n  - source: docker.io\n    mirrors: [r.example/hub]\n";
+
+/// A running `portolan serve`; it ends with this value.
+struct Serve {
+    _process: Child,
+    ops: String,
+    folder: TempDir,
+}
+
+impl Serve {
+    fn start(server: &FakeApiServer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
+        let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
+            .args(["serve", "--tls-self", "--listen", "127.0.0.1:0", "--ops-listen", &ops])
+            .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("HOME", folder.path())
+            .env("KUBECONFIG", folder.path().join("kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { _process: process, ops, folder }
+    }
+
+    /// Asks the ops port; empty until it answers.
+    async fn ops(&self, path: &str) -> String {
+        let Ok(mut connection) = TcpStream::connect(&self.ops).await else { return String::new() };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ops);
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Waits until `/readyz?verbose` says all of these.
+    async fn says(&self, expected: &[&str]) {
+        let what = format!("{expected:?}\n{}", self.log());
+        eventually(&what, async || {
+            let report = self.ops("/readyz?verbose").await;
+            expected.iter().all(|text| report.contains(text))
+        })
+        .await;
+    }
+
+    async fn measures(&self, line: &str) {
+        eventually(line, async || self.ops("/metrics").await.lines().any(|found| found == line)).await;
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+fn table(text: &str) -> serde_json::Value {
+    json!({"table.yaml": text})
+}
+
+#[tokio::test]
+async fn a_start_with_a_broken_or_missing_table_goes_by_the_last_good_one_and_says_so() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table(GOOD));
+    let first = Serve::start(&server);
+    first.says(&["[+] table ok\n"]).await;
+    first.measures("portolan_table_last_good_in_force 0").await;
+    eventually("it is kept", async || server.object("configmaps", LAST_GOOD).is_some()).await;
+    assert!(server.events().is_empty());
+    drop(first);
+
+    server.put("configmaps", TABLE, &table(&GOOD.replace("source", "sorce")));
+    let second = Serve::start(&server);
+    let expected =
+        ["[+] table ok: line 4", "sorce", "as kept in ConfigMap `portolan-table-last-good`", "\nready\n"];
+    second.says(&expected).await;
+    second.measures("portolan_table_last_good_in_force 1").await;
+    second.measures("portolan_table_rules 1").await;
+    second.measures("portolan_table_errors_total 1").await;
+    eventually("an Event", async || server.events().len() == 1).await;
+    assert!(server.events()[0]["note"].as_str().unwrap().contains("line 4"), "{:?}", server.events());
+    let said = "mapping table refused, the kept last good one is used";
+    assert!(second.log().contains(said), "{}", second.log());
+    // Still so after another broken edit, and over with a good one.
+    server.put("configmaps", TABLE, &table("rules: ["));
+    second.says(&["line 1", "as kept in ConfigMap"]).await;
+    server.put("configmaps", TABLE, &table(&GOOD.replace("hub", "other")));
+    second.says(&["[+] table ok\n"]).await;
+    second.measures("portolan_table_last_good_in_force 0").await;
+    eventually("the new one is kept", async || {
+        server.object("configmaps", LAST_GOOD).unwrap()["data"]["table.yaml"]
+            .as_str()
+            .unwrap()
+            .contains("other")
+    })
+    .await;
+    drop(second);
+
+    server.delete("configmaps", TABLE);
+    let third = Serve::start(&server);
+    third.says(&["[+] table ok: there is no ConfigMap", "as kept in ConfigMap", "\nready\n"]).await;
+}
+
+#[tokio::test]
+async fn without_a_last_good_table_it_is_not_ready_and_goes_on_watching() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table("rules: ["));
+    let serve = Serve::start(&server);
+    serve.says(&["[-] table missing: line 1", "no last good table is kept", "\nnot ready\n"]).await;
+    assert!(serve.ops("/readyz").await.starts_with("HTTP/1.1 503"));
+    assert!(server.object("configmaps", LAST_GOOD).is_none(), "a broken one is never kept");
+
+    server.put("configmaps", TABLE, &table(GOOD));
+    serve.says(&["[+] table ok\n", "\nready\n"]).await;
+}
