@@ -92,10 +92,7 @@ fn in_turn(plan: &Plan, setup: &Setup, servers: &[&Server], body: &Body) -> Vec<
     for round in 0..=plan.rounds {
         for (server, turns) in servers.iter().zip(&mut turns) {
             let time = if round == 0 { WARM_UP } else { Duration::from_secs(plan.seconds) };
-            // Before and not behind: what is freed here is what the log's pages are taken from in a moment. Memory that
-            // has been free for long a virtual machine may have given back, and gets again at ten times the price.
-            server.tidy();
-            let turn = load.turn(&server.process, server.address, &body.path, time);
+            let turn = server.while_tidied(|| load.turn(&server.process, server.address, &body.path, time));
             if round > 0 {
                 turns.push(turn);
             }

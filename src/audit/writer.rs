@@ -67,8 +67,8 @@ pub struct CloseLogError {
 }
 
 impl Log {
-    /// How many records wait, unless said otherwise. At 50,000 admissions a second and a pause of 1 ms between
-    /// batches, 50 are usual; the rest is for a disk that hesitates. A waiting record of one image takes about 1 KiB.
+    /// How many records wait, unless said otherwise. At 50,000 admissions a second and a pause of 2 ms between
+    /// batches, 100 are usual; the rest is for a disk that hesitates. A waiting record of one image takes about 1 KiB.
     pub const QUEUE: usize = 8192;
 
     /// Opens the destination and starts the writer.
@@ -299,9 +299,9 @@ impl Dropped {
 /// Written at once. Larger writes save no more system calls worth having.
 const BATCH: usize = 64 * 1024;
 
-/// Between two batches under load. A line is this late at most, and a thousand wake-ups a second cost little. With longer
-/// ones the batches grow until the admissions of a replica with one core feel them.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Between two batches under load. A line is this late at most, and 500 wake-ups a second cost little. With a longer one
+/// the batches grow until the admissions of a replica with one core feel them.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// After an error. With a full disk nothing helps but time.
 const RETRY: Duration = Duration::from_millis(100);
