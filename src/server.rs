@@ -16,7 +16,7 @@ mod table_keeper;
 mod table_source;
 
 pub use crate::audit::Destination as AuditDestination;
-pub use endpoints::{endpoints, no_effect_yet, reach};
+pub use endpoints::{endpoints, reach};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};
 pub use run::{ServeError, log_to_stderr, run};

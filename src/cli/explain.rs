@@ -15,9 +15,10 @@ use crate::{
     admission::{Asking, decide},
     cluster::{self, TableText},
     image::{Digest, Reference},
+    lock::Lock,
     registry::{CachePolicy, Credentials, Resolver},
     rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
-    server::{ConfigMapName, endpoints, no_effect_yet},
+    server::{ConfigMapName, endpoints},
     table::{Considered, Mirror, Rule, Table},
 };
 
@@ -91,6 +92,7 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let table = read_table(args, printer).await?;
+        let lock = read_lock(args)?;
         let resolver = Resolver::new(CachePolicy::default());
         if !args.offline {
             let logins = Credentials::from_environment().context("cannot read the registry logins")?;
@@ -103,8 +105,9 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
         };
         let namespace = args.namespace.as_deref();
         let mut scratch = String::new();
-        let plans =
-            images.iter().map(|image| (image, plan(&table, image, Pull::Sometimes, namespace, &mut scratch)));
+        let plans = images
+            .iter()
+            .map(|image| (image, plan(&table, &lock, image, Pull::Sometimes, namespace, &mut scratch)));
         let decided = decide(plans, asking).await;
         let rows: Vec<_> =
             decided.iter().map(|(image, decision)| Row::new(image, decision, &table, namespace)).collect();
@@ -157,10 +160,14 @@ async fn read_table(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result
     for warning in &parsed.warnings {
         printer.warning(&format!("mapping table {place}: {warning}"));
     }
-    if let Some(warning) = no_effect_yet(&parsed.table, args.lock.is_some()) {
-        printer.warning(&warning);
-    }
     Ok(parsed.table)
+}
+
+fn read_lock(args: &ExplainArgs) -> anyhow::Result<Lock> {
+    let Some(path) = &args.lock else { return Ok(Lock::default()) };
+    let unreadable = || format!("cannot read the lock `{}`", path.display());
+    let text = std::fs::read_to_string(path).with_context(unreadable)?;
+    Lock::parse(&text).with_context(unreadable)
 }
 
 impl<'a> Row<'a> {

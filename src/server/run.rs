@@ -101,6 +101,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::new());
     let admission = Arc::new(Admission {
         table: ArcSwap::from_pointee(Table::default()),
+        lock: ArcSwap::default(),
         resolver: Resolver::new(settings.cache),
         log: audit::Log::start(&settings.audit, settings.audit_queue, Arc::clone(&metrics))?,
         metrics: Arc::clone(&metrics),
@@ -115,7 +116,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let (in_force, first_table) = oneshot::channel();
     let wiring =
         TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
-    follow_table(settings.table, settings.has_lock, wiring).await?;
+    follow_table(settings.table, wiring).await?;
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
         refreshing.resolver.refresh_forever().await;
@@ -222,11 +223,7 @@ struct TableWiring<'a> {
     parts: &'a mut JoinSet<&'static str>,
 }
 
-async fn follow_table(
-    source: TableSource,
-    has_lock: bool,
-    wiring: TableWiring<'_>,
-) -> Result<(), ServeError> {
+async fn follow_table(source: TableSource, wiring: TableWiring<'_>) -> Result<(), ServeError> {
     let TableWiring { admission, in_force, health, table_ready, parts } = wiring;
     let own_namespace = admission.options.own_namespace.as_deref();
     // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
@@ -240,7 +237,6 @@ async fn follow_table(
         secrets,
         logins,
         in_force: Some(in_force),
-        has_lock,
     };
     let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
         TableSource::File(path) => {

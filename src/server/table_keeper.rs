@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Condition, endpoints,
-    endpoints::{no_effect_yet, reach, secret_names},
+    endpoints::{reach, secret_names},
 };
 use crate::{
     admission::Admission,
@@ -29,8 +29,6 @@ pub(super) struct TableKeeper {
     pub(super) logins: Option<Credentials>,
     /// Told when the first table is in force.
     pub(super) in_force: Option<oneshot::Sender<()>>,
-    /// Whether `--lock` was given.
-    pub(super) has_lock: bool,
 }
 
 impl TableKeeper {
@@ -76,9 +74,6 @@ impl TableKeeper {
     /// Puts a table in force that has already been read, once the Secrets that it names have been read too.
     async fn take(&mut self, Parsed { table, warnings }: Parsed) {
         for warning in &warnings {
-            tracing::warn!(%warning, "mapping table");
-        }
-        if let Some(warning) = no_effect_yet(&table, self.has_lock) {
             tracing::warn!(%warning, "mapping table");
         }
         let metrics = &self.admission.metrics;
