@@ -1,4 +1,5 @@
-//! The Kubernetes API, as far as Portolan asks it: the table's ConfigMap and the Secrets that the table names.
+//! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, and the Secrets that the table
+//! names.
 //!
 //! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
 //! kube's types leaves this room.
@@ -9,12 +10,15 @@
 
 mod backoff;
 mod client;
+mod config_maps;
+mod lock_watch;
 mod secrets;
 mod table_watch;
 mod trouble;
 
 pub use self::{
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
+    lock_watch::{LOCK_LABEL, LockTexts, LockWatch, read_lock, watch_lock},
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,

@@ -47,6 +47,12 @@ pub struct Metrics {
     pub connections: Count,
     /// Failures of Portolan itself that let a Pod through.
     pub internal_errors: Counter,
+    /// Locks that were refused.
+    pub lock_errors: Counter,
+    /// When a lock was last taken into force.
+    pub lock_last_success: Stamp,
+    /// How many lines the lock in force has.
+    pub lock_lines: Count,
     /// How many registries are left alone because they did not answer.
     pub registries_left_alone: Count,
     /// Tables that were refused.
@@ -125,6 +131,9 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             connections: Gauge::default(),
             internal_errors: Counter::default(),
+            lock_errors: Counter::default(),
+            lock_last_success: Gauge::default(),
+            lock_lines: Gauge::default(),
             registries_left_alone: Gauge::default(),
             table_errors: Counter::default(),
             table_last_success: Gauge::default(),
@@ -234,6 +243,13 @@ impl Metrics {
             "table_last_success_timestamp_seconds",
             "When a table was last taken into force",
             self.table_last_success.clone(),
+        );
+        registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
+        registry.register("lock_errors", "Locks refused", self.lock_errors.clone());
+        registry.register(
+            "lock_last_success_timestamp_seconds",
+            "When a lock was last taken into force",
+            self.lock_last_success.clone(),
         );
         registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
         registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
@@ -456,6 +472,9 @@ mod tests {
             "portolan_certificate_expiry_timestamp_seconds 1800000000.0",
             "portolan_connections 1",
             "portolan_internal_errors_total 0",
+            "portolan_lock_errors_total 0",
+            "portolan_lock_last_success_timestamp_seconds 0.0",
+            "portolan_lock_lines 0",
             "portolan_registry_left_alone 0",
             "portolan_table_errors_total 0",
             "portolan_table_last_success_timestamp_seconds 0.0",

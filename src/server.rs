@@ -6,8 +6,11 @@
 //! Invariant: a request that was written before the end of the drain delay is answered.
 
 mod endpoints;
+mod file;
 mod health;
 mod listener;
+mod lock_keeper;
+mod problems;
 pub mod routes;
 mod run;
 mod settings;
@@ -19,6 +22,7 @@ pub use crate::audit::Destination as AuditDestination;
 pub use endpoints::{endpoints, reach};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};
+pub use lock_keeper::read_maps;
 pub use run::{ServeError, log_to_stderr, run};
 pub use settings::{CertificateSource, Settings};
 pub use shutdown::{Phase, Shutdown};

@@ -27,7 +27,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_TABLE_CONFIGMAP", value_name = "NS/NAME")]
     table_configmap: Option<ConfigMapName>,
 
-    /// File with the lock
+    /// File with the lock [default: the ConfigMaps labelled `portolan.dev/lock: "true"` in Portolan's namespace]
     #[arg(long, env = "PORTOLAN_LOCK", value_name = "FILE")]
     lock: Option<PathBuf>,
 
@@ -148,7 +148,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
         table,
         certificate,
-        has_lock: args.lock.is_some(),
+        lock: args.lock,
         listen: args.listen,
         ops_listen: args.ops_listen,
         audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),

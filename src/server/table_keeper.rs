@@ -1,18 +1,19 @@
 //! Puts a new table in force: the one writer of [`Admission::table`], and of how registries are reached.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     Condition, endpoints,
     endpoints::{reach, secret_names},
+    problems::on_one_line,
 };
 use crate::{
     admission::Admission,
     cluster::{SecretNames, SecretState, Secrets, TableText},
     registry::Credentials,
-    table::{Parsed, Problems, Table},
+    table::{Parsed, Table},
     tls::wall_clock,
 };
 
@@ -27,8 +28,8 @@ pub(super) struct TableKeeper {
     pub(super) secrets: Option<watch::Receiver<Secrets>>,
     /// Logins for registries whose entry names no Secret.
     pub(super) logins: Option<Credentials>,
-    /// Told when the first table is in force.
-    pub(super) in_force: Option<oneshot::Sender<()>>,
+    /// How many tables have come into force.
+    pub(super) tables: watch::Sender<u64>,
 }
 
 impl TableKeeper {
@@ -65,7 +66,7 @@ impl TableKeeper {
             TableText::KeyMissing => self.refuse("the mapping table's ConfigMap has no key `table.yaml`"),
             TableText::Text { text, .. } => match Table::parse(text) {
                 Ok(parsed) => self.take(parsed).await,
-                Err(problems) => self.refuse(&first_lines(&problems)),
+                Err(problems) => self.refuse(&on_one_line(&problems)),
             },
             TableText::Unread => {}
         }
@@ -94,10 +95,7 @@ impl TableKeeper {
         tracing::info!(rules = table.rules().len(), "mapping table in force");
         self.admission.table.store(table);
         self.condition.meet();
-        if let Some(in_force) = self.in_force.take() {
-            // Nobody waits any more only if the process is about to end.
-            let _ = in_force.send(());
-        }
+        self.tables.send_modify(|tables| *tables += 1);
     }
 
     /// Waits a while for Secrets that have not been asked for before: without them a private mirror would be asked
@@ -127,20 +125,3 @@ impl TableKeeper {
 
 /// How long a table waits for the Secrets that it names: an edit is to be in force within 5 s.
 const SECRETS_LIMIT: Duration = Duration::from_secs(2);
-
-/// Every problem on one line, cut to what a log takes.
-fn first_lines(problems: &Problems) -> String {
-    const MOST: usize = 20;
-    let mut text = String::new();
-    for problem in problems.iter().take(MOST) {
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(&problem.to_string());
-    }
-    let more = problems.iter().len().saturating_sub(MOST);
-    if more > 0 {
-        let _ = write!(text, "; and {more} more");
-    }
-    text
-}

@@ -1,6 +1,7 @@
 //! The cluster room against an API server of our own on loopback.
 
 mod fake_api_server;
+mod lock;
 mod logins;
 
 use std::{collections::BTreeSet, time::Duration};

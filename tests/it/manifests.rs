@@ -134,15 +134,13 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_its_table_and_secrets_by_name_and_nothing_else() {
+fn portolan_may_read_config_maps_and_secrets_by_name_of_its_own_namespace_and_nothing_else() {
     let kinds: Vec<_> = base().iter().map(|object| text(&object["kind"]).to_owned()).collect();
     assert!(!kinds.iter().any(|kind| kind.starts_with("ClusterRole")), "{kinds:?}");
 
     let expected = json!([
-        {
-            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table"],
-            "verbs": ["get", "list", "watch"],
-        },
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
     ]);
     assert_eq!(base_object("Role")["rules"], expected);
