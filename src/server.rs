@@ -9,6 +9,7 @@ mod endpoints;
 mod file;
 mod health;
 mod listener;
+mod lock_check;
 mod lock_keeper;
 mod problems;
 pub mod routes;

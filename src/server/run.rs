@@ -10,6 +10,7 @@ use super::{
     BindError, CertificateSource, Condition, DrainPolicy, Health, Limits, Listener, Phase, Settings,
     Shutdown, TableSource,
     file::watch_file,
+    lock_check::check_forever,
     lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
     routes, serve,
     table_keeper::TableKeeper,
@@ -142,6 +143,14 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let (tables_sender, mut tables) = watch::channel(0);
     follow_table(settings.table, tables_sender, table_ready, &mut wiring)?;
     let lock_progress = follow_lock(lock_source, lock_ready.clone(), &mut wiring)?;
+    let (checking, mut first_table) = (Arc::clone(&admission), tables.clone());
+    parts.spawn(async move {
+        // The table says how mirrors are reached.
+        if first_table.wait_for(|tables| *tables > 0).await.is_ok() {
+            check_forever(&checking, settings.lock_check_every).await;
+        }
+        "lock check"
+    });
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
         refreshing.resolver.refresh_forever().await;
