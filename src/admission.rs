@@ -24,13 +24,15 @@ use bytes::Bytes;
 pub use decide::{Asking, decide};
 pub use validate::{TablePlace, Validation};
 
-use crate::{audit, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
+use crate::{audit, lock::Lock, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
 
 /// What every admission shares.
 #[derive(Debug)]
 pub struct Admission {
     /// Replaced whole by whoever watches the table, and by nothing else.
     pub table: ArcSwap<Table>,
+    /// Replaced whole by whoever watches the lock, and by nothing else.
+    pub lock: ArcSwap<Lock>,
     /// Asks registries and remembers what they said.
     pub resolver: Resolver,
     /// Where the audit lines go.

@@ -1,5 +1,5 @@
-//! The Kubernetes API, as far as Portolan asks it: the table's ConfigMap, the last good table kept beside it, Events on
-//! the one, and the Secrets that the table names.
+//! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, the last good table kept beside
+//! them, Events on the one, and the Secrets that the table names.
 //!
 //! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
 //! kube's types leaves this room.
@@ -10,8 +10,10 @@
 
 mod backoff;
 mod client;
+mod config_maps;
 mod events;
 mod last_good;
+mod lock_watch;
 mod secrets;
 mod table_watch;
 mod trouble;
@@ -20,6 +22,7 @@ pub use self::{
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
     events::{Events, Notice},
     last_good::{LAST_GOOD, LastGood},
+    lock_watch::{LOCK_LABEL, LockTexts, LockWatch, read_lock, watch_lock},
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,

@@ -53,6 +53,16 @@ pub struct Metrics {
     pub last_good_errors: Counter,
     /// 1 while the table in force is the kept one, because at start there was no good one.
     pub last_good_in_force: Count,
+    /// Locks that were refused.
+    pub lock_errors: Counter,
+    /// When a lock was last taken into force.
+    pub lock_last_success: Stamp,
+    /// How many lines the lock in force has.
+    pub lock_lines: Count,
+    /// How many of its lines have a digest that their mirror was seen to lack.
+    pub lock_missing: Count,
+    /// How many of its lines have a tag that was seen to lead elsewhere.
+    pub lock_moved: Count,
     /// How many registries are left alone because they did not answer.
     pub registries_left_alone: Count,
     /// Tables that were refused.
@@ -65,6 +75,7 @@ pub struct Metrics {
     admissions: [[Counter; Verdict::ALL.len()]; Mode::ALL.len()],
     handshake_errors: [Counter; HandshakeError::ALL.len()],
     images: [[Counter; Reason::ALL.len()]; Outcome::WORDS.len()],
+    lock_checks: [Counter; LockCheck::ALL.len()],
     registry_requests: [Counter; RegistryResult::ALL.len()],
     resolved: [Counter; ResolvedFrom::ALL.len()],
     validations: [Counter; Verdict::ALL.len()],
@@ -108,6 +119,19 @@ pub enum HandshakeError {
     Timeout,
 }
 
+/// What a look for a locked digest in its mirror brought to light.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LockCheck {
+    /// The mirror does not have it.
+    Missing,
+    /// It has it, but the tag leads elsewhere or is gone.
+    Moved,
+    /// All is as the line says.
+    Present,
+    /// The mirror did not say.
+    Unknown,
+}
+
 /// What a registry answered to one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RegistryResult {
@@ -135,6 +159,11 @@ impl Metrics {
             internal_errors: Counter::default(),
             last_good_errors: Counter::default(),
             last_good_in_force: Gauge::default(),
+            lock_errors: Counter::default(),
+            lock_last_success: Gauge::default(),
+            lock_lines: Gauge::default(),
+            lock_missing: Gauge::default(),
+            lock_moved: Gauge::default(),
             registries_left_alone: Gauge::default(),
             table_errors: Counter::default(),
             table_last_success: Gauge::default(),
@@ -143,6 +172,7 @@ impl Metrics {
             admissions: Default::default(),
             handshake_errors: Default::default(),
             images: std::array::from_fn(|_| Default::default()),
+            lock_checks: Default::default(),
             registry_requests: Default::default(),
             resolved: Default::default(),
             validations: Default::default(),
@@ -178,6 +208,11 @@ impl Metrics {
         if let Some(counter) = self.registry_requests.get(result as usize) {
             counter.inc_by(requests);
         }
+    }
+
+    /// Counts one look for a locked digest.
+    pub fn lock_check(&self, result: LockCheck) {
+        count(self.lock_checks.get(result as usize));
     }
 
     /// Counts an admission that Portolan failed at.
@@ -262,6 +297,29 @@ impl Metrics {
             self.last_good_errors.clone(),
         );
         registry.register("event_errors", "Events that could not be written", self.event_errors.clone());
+        registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
+        registry.register("lock_errors", "Locks refused", self.lock_errors.clone());
+        registry.register_collector(Box::new(series(
+            "lock_checks",
+            "Looks for a locked digest in its mirror",
+            ("result", LockCheck::ALL.map(LockCheck::word)),
+            &self.lock_checks,
+        )));
+        registry.register(
+            "lock_missing",
+            "Lines of the lock whose digest their mirror was seen to lack",
+            self.lock_missing.clone(),
+        );
+        registry.register(
+            "lock_moved",
+            "Lines of the lock whose tag was seen to lead elsewhere",
+            self.lock_moved.clone(),
+        );
+        registry.register(
+            "lock_last_success_timestamp_seconds",
+            "When a lock was last taken into force",
+            self.lock_last_success.clone(),
+        );
         registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
         registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
         registry.register(
@@ -330,6 +388,21 @@ impl HandshakeError {
             Self::NotTls => "not-tls",
             Self::Protocol => "protocol",
             Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl LockCheck {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Moved, Self::Present, Self::Unknown];
+
+    /// The result's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Moved => "moved",
+            Self::Present => "present",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -450,6 +523,10 @@ mod tests {
             expected
                 .push(format!("portolan_registry_requests_total{{result=\"{}\"}} {times}", result.word()));
         }
+        for (times, result) in (1u32..).zip(LockCheck::ALL) {
+            (0..times).for_each(|_| metrics.lock_check(result));
+            expected.push(format!("portolan_lock_checks_total{{result=\"{}\"}} {times}", result.word()));
+        }
         for (times, cause) in (1u32..).zip(HandshakeError::ALL) {
             (0..times).for_each(|_| metrics.handshake_error(cause));
             expected
@@ -490,6 +567,11 @@ mod tests {
             "portolan_connections 1",
             "portolan_event_errors_total 0",
             "portolan_internal_errors_total 0",
+            "portolan_lock_errors_total 0",
+            "portolan_lock_last_success_timestamp_seconds 0.0",
+            "portolan_lock_lines 0",
+            "portolan_lock_missing 0",
+            "portolan_lock_moved 0",
             "portolan_registry_left_alone 0",
             "portolan_table_errors_total 0",
             "portolan_table_last_good_errors_total 0",

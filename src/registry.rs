@@ -7,8 +7,8 @@
 //!
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
-//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `resolver` asks in order, and
-//! `refresh` asks again in the background.
+//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `resolver` asks in order, `refresh`
+//! asks again in the background, and `verify` looks for locked digests there.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
@@ -32,6 +32,7 @@ mod resolver;
 mod token;
 mod transport;
 mod trust;
+mod verify;
 
 pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
 pub use counters::Counts;
@@ -40,3 +41,4 @@ pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;
 pub use trust::TrustError;
+pub use verify::Verified;

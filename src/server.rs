@@ -6,8 +6,12 @@
 //! Invariant: a request that was written before the end of the drain delay is answered.
 
 mod endpoints;
+mod file;
 mod health;
 mod listener;
+mod lock_check;
+mod lock_keeper;
+mod problems;
 pub mod routes;
 mod run;
 mod settings;
@@ -16,9 +20,10 @@ mod table_keeper;
 mod table_source;
 
 pub use crate::audit::Destination as AuditDestination;
-pub use endpoints::{endpoints, no_effect_yet, reach};
+pub use endpoints::{endpoints, reach};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};
+pub use lock_keeper::read_maps;
 pub use run::{ServeError, log_to_stderr, run};
 pub use settings::{CertificateSource, Settings};
 pub use shutdown::{Phase, Shutdown};

@@ -60,7 +60,7 @@ pub struct Table {
     rules: Vec<Arc<Rule>>,
     registries: Vec<RegistryEntry>,
     index: Index,
-    uses_lock: bool,
+    requires_lock: bool,
 }
 
 /// A table that was read, and what is doubtful about it.
@@ -157,9 +157,9 @@ impl Table {
         &self.registries
     }
 
-    /// Whether the document itself says `lock: prefer` or `lock: require` anywhere.
-    pub fn uses_lock(&self) -> bool {
-        self.uses_lock
+    /// Whether any rule refuses what is not locked.
+    pub fn requires_lock(&self) -> bool {
+        self.requires_lock
     }
 
     fn rule(&self, seat: Seat) -> &Arc<Rule> {

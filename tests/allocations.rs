@@ -7,7 +7,7 @@
 #[path = "../benches/admission/registry.rs"]
 mod registry;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use allocation_counter::measure;
 use arc_swap::ArcSwap;
@@ -16,6 +16,7 @@ use futures::FutureExt as _;
 use portolan::{
     admission::{Admission, Options, Reply},
     audit::{Destination, Log},
+    lock::Lock,
     metrics::Metrics,
     registry::{CachePolicy, Resolver},
     rewrite::Mode,
@@ -71,7 +72,10 @@ fn review(images: usize, padding: usize) -> Bytes {
 
 /// An admission whose table sends everything to a registry that has everything.
 fn admission() -> Admission {
-    let registry = registry::start();
+    admission_at(registry::start())
+}
+
+fn admission_at(registry: SocketAddr) -> Admission {
     let table = format!(
         "apiVersion: portolan.dev/v1\nkind: MappingTable\n\
          rules: [{{source: docker.io, mirrors: ['{registry}/hub']}}]\n\
@@ -83,7 +87,14 @@ fn admission() -> Admission {
     resolver.configure(endpoints(&table, |_| None), None).unwrap();
     let metrics = Arc::new(Metrics::new());
     let log = Log::start(&Destination::File("/dev/null".into()), Log::QUEUE, Arc::clone(&metrics)).unwrap();
-    Admission { table: ArcSwap::from_pointee(table), resolver, log, metrics, options: Options::default() }
+    Admission {
+        table: ArcSwap::from_pointee(table),
+        lock: ArcSwap::default(),
+        resolver,
+        log,
+        metrics,
+        options: Options::default(),
+    }
 }
 
 /// Answers at the first poll, or panics.
@@ -110,5 +121,31 @@ fn a_warm_admission_never_waits_and_takes_little_from_the_heap_whatever_the_body
             println!("{images:>3} images, {:>8} bytes: {most:?} allocations of {limit}", body.len());
             assert!(most <= Some(limit), "{most:?} allocations for {images} images in {} bytes", body.len());
         }
+    }
+}
+
+#[test]
+fn what_is_locked_takes_no_more_and_never_waits_though_nobody_was_ever_asked() {
+    // What is asked about after all is waited for, and fails the test.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    // Nobody listens there.
+    let admission = admission_at(([127, 0, 0, 1], 1).into());
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let lines: Vec<_> =
+        (0..1000).map(|number| format!("127.0.0.1:1/hub/team/app-{number}:1.0 {digest}\n")).collect();
+    admission.lock.store(Arc::new(Lock::parse(&lines.concat()).unwrap()));
+    for images in [1, 8, 24] {
+        let body = review(images, 16 << 10);
+        at_once(&admission, &body);
+        let answer: Value = serde_json::from_slice(&at_once(&admission, &body).body).unwrap();
+        assert!(
+            answer["response"]["patch"].is_string() && answer["response"]["warnings"].is_null(),
+            "{answer}"
+        );
+        let most = (0..20).map(|_| measure(|| drop(at_once(&admission, &body))).count_total).max();
+        let limit = 12 + 4 * images as u64;
+        println!("{images:>3} images, locked: {most:?} allocations of {limit}");
+        assert!(most <= Some(limit), "{most:?} allocations for {images} locked images");
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use portolan::{
     image::{Digest, Reference},
+    lock::Lock,
     review::{Envelope, Pod, Review},
     rewrite::{
         Answer, Change, Decision, Extent, Field, Judged, Outcome, Plan, Question, ResolvedFrom, Scope,
@@ -80,7 +81,7 @@ fn decided(table: &Table, choice: u8, body: &[u8]) -> Option<Decided> {
         if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan")) {
             return Decision::kept(reason);
         }
-        match plan(table, field.image, field.pull, Some(&request.namespace), &mut scratch) {
+        match plan(table, &Lock::default(), field.image, field.pull, Some(&request.namespace), &mut scratch) {
             Plan::Ask(question) => {
                 let answer = answer(&question, choice);
                 question.conclude(answer)

@@ -35,7 +35,7 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         Ok(subject) => subject,
         Err(cause) => return call.fail_open(cause),
     };
-    let table = state.table.load_full();
+    let (table, lock) = (state.table.load_full(), state.lock.load_full());
     let own_namespace = state.options.own_namespace.as_deref();
     let old_sources = old.map(Sources::of).unwrap_or_default();
 
@@ -48,7 +48,7 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         if let Some(reason) = exemption(pod, field, &request.namespace, own_namespace) {
             return Plan::Settled(Decision::kept(reason));
         }
-        plan(&table, field.image, field.pull, Some(&request.namespace), &mut scratch)
+        plan(&table, &lock, field.image, field.pull, Some(&request.namespace), &mut scratch)
     };
     let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
     let recalled = {

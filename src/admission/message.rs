@@ -59,6 +59,7 @@ fn explain(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::InvalidReference => "it is no image reference",
         Reason::Missing => "no mirror has it",
+        Reason::NotLocked => "the lock has no line for it",
         Reason::Unauthorized => "the mirror refused our credentials",
         Reason::Unavailable => "no mirror answered in time",
         Reason::Unrepresentable => "it would be no valid reference in any mirror",
@@ -85,6 +86,11 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
                 Reason::Missing => write!(
                     text,
                     "{} does not have it; load the image there, or set `onMissing` to keep or rewrite",
+                    mirrors.join(", ")
+                ),
+                Reason::NotLocked => write!(
+                    text,
+                    "the lock has no line for it in {}; add one, or set `lock` to prefer",
                     mirrors.join(", ")
                 ),
                 Reason::Unauthorized => write!(

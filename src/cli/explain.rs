@@ -13,11 +13,12 @@ use serde::Serialize;
 use super::{ExitStatus, OutputFormat, Printer, parse_duration};
 use crate::{
     admission::{Asking, decide},
-    cluster::{self, TableText},
+    cluster::{self, LockTexts, TableText},
     image::{Digest, Reference},
+    lock::Lock,
     registry::{CachePolicy, Credentials, Resolver},
     rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
-    server::{ConfigMapName, endpoints, no_effect_yet},
+    server::{ConfigMapName, endpoints, read_maps},
     table::{Considered, Mirror, Rule, Table},
 };
 
@@ -40,7 +41,7 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "NS/NAME", default_value = "portolan/portolan-table")]
     table_configmap: ConfigMapName,
 
-    /// File with the lock
+    /// File with the lock [default: with a table in a ConfigMap, the ConfigMaps labelled `portolan.dev/lock: "true"` beside it]
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
 
@@ -90,7 +91,12 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
     let images = images(&args.images)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let table = read_table(args, printer).await?;
+        let client = match args.table {
+            Some(_) => None,
+            None => Some(connect(args).await?),
+        };
+        let table = read_table(args, client.as_ref(), printer).await?;
+        let lock = read_lock(args, client.as_ref()).await?;
         let resolver = Resolver::new(CachePolicy::default());
         if !args.offline {
             let logins = Credentials::from_environment().context("cannot read the registry logins")?;
@@ -103,8 +109,9 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
         };
         let namespace = args.namespace.as_deref();
         let mut scratch = String::new();
-        let plans =
-            images.iter().map(|image| (image, plan(&table, image, Pull::Sometimes, namespace, &mut scratch)));
+        let plans = images
+            .iter()
+            .map(|image| (image, plan(&table, &lock, image, Pull::Sometimes, namespace, &mut scratch)));
         let decided = decide(plans, asking).await;
         let rows: Vec<_> =
             decided.iter().map(|(image, decision)| Row::new(image, decision, &table, namespace)).collect();
@@ -135,32 +142,61 @@ fn images(named: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(images)
 }
 
-async fn read_table(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<Table> {
-    let (text, place) = if let Some(path) = &args.table {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the mapping table `{}`", path.display()))?;
-        (text, format!("`{}`", path.display()))
-    } else {
-        let ConfigMapName { namespace, name } = &args.table_configmap;
-        let place = format!("in ConfigMap `{namespace}/{name}`");
-        let unreadable = || format!("cannot read the mapping table {place}");
-        let client =
-            cluster::Client::connect(cluster::WatchPolicy::default()).await.with_context(unreadable)?;
-        let text = match cluster::read_table(&client, namespace, name).await.with_context(unreadable)? {
-            TableText::Text { text, .. } => text.into_string(),
-            TableText::KeyMissing => bail!("{}: it has no key `{}`", unreadable(), cluster::TABLE_KEY),
-            TableText::Absent | TableText::Unread => bail!("{}: there is no such ConfigMap", unreadable()),
-        };
-        (text, place)
+async fn connect(args: &ExplainArgs) -> anyhow::Result<cluster::Client> {
+    cluster::Client::connect(cluster::WatchPolicy::default())
+        .await
+        .with_context(|| format!("cannot read the mapping table in ConfigMap `{}`", args.table_configmap))
+}
+
+async fn read_table(
+    args: &ExplainArgs,
+    client: Option<&cluster::Client>,
+    printer: &mut Printer,
+) -> anyhow::Result<Table> {
+    let (text, place) = match (&args.table, client) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the mapping table `{}`", path.display()))?;
+            (text, format!("`{}`", path.display()))
+        }
+        (None, Some(client)) => {
+            let ConfigMapName { namespace, name } = &args.table_configmap;
+            let place = format!("in ConfigMap `{namespace}/{name}`");
+            let unreadable = || format!("cannot read the mapping table {place}");
+            let text = match cluster::read_table(client, namespace, name).await.with_context(unreadable)? {
+                TableText::Text { text, .. } => text.into_string(),
+                TableText::KeyMissing => bail!("{}: it has no key `{}`", unreadable(), cluster::TABLE_KEY),
+                TableText::Absent | TableText::Unread => {
+                    bail!("{}: there is no such ConfigMap", unreadable())
+                }
+            };
+            (text, place)
+        }
+        (None, None) => bail!("no mapping table was named, and there is no cluster to look in"),
     };
     let parsed = Table::parse(&text).with_context(|| format!("cannot read the mapping table {place}"))?;
     for warning in &parsed.warnings {
         printer.warning(&format!("mapping table {place}: {warning}"));
     }
-    if let Some(warning) = no_effect_yet(&parsed.table, args.lock.is_some()) {
-        printer.warning(&warning);
-    }
     Ok(parsed.table)
+}
+
+/// The lock of the file named; else, beside a table of a cluster, that of its labelled ConfigMaps.
+async fn read_lock(args: &ExplainArgs, client: Option<&cluster::Client>) -> anyhow::Result<Lock> {
+    if let Some(path) = &args.lock {
+        let unreadable = || format!("cannot read the lock `{}`", path.display());
+        let text = std::fs::read_to_string(path).with_context(unreadable)?;
+        return Lock::parse(&text).with_context(unreadable);
+    }
+    let Some(client) = client else { return Ok(Lock::default()) };
+    let namespace = &args.table_configmap.namespace;
+    let unreadable = || {
+        format!("cannot read the lock in the ConfigMaps of `{namespace}` labelled `{}`", cluster::LOCK_LABEL)
+    };
+    match cluster::read_lock(client, namespace).await.with_context(unreadable)? {
+        LockTexts::Read(maps) => read_maps(&maps).with_context(unreadable),
+        LockTexts::Unread => Ok(Lock::default()),
+    }
 }
 
 impl<'a> Row<'a> {

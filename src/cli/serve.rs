@@ -27,7 +27,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_TABLE_CONFIGMAP", value_name = "NS/NAME")]
     table_configmap: Option<ConfigMapName>,
 
-    /// File with the lock
+    /// File with the lock [default: the ConfigMaps labelled `portolan.dev/lock: "true"` in Portolan's namespace]
     #[arg(long, env = "PORTOLAN_LOCK", value_name = "FILE")]
     lock: Option<PathBuf>,
 
@@ -95,6 +95,10 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_NEGATIVE_ENTRIES", value_name = "N", default_value_t = 10_000)]
     negative_entries: u64,
 
+    /// How often every locked digest is looked for in its mirror, in the background
+    #[arg(long, env = "PORTOLAN_LOCK_CHECK", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    lock_check: Duration,
+
     /// How long new requests are still answered after SIGTERM
     #[arg(long, env = "PORTOLAN_DRAIN_DELAY", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     drain_delay: Duration,
@@ -148,7 +152,8 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
         table,
         certificate,
-        has_lock: args.lock.is_some(),
+        lock: args.lock,
+        lock_check_every: args.lock_check,
         listen: args.listen,
         ops_listen: args.ops_listen,
         audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),

@@ -52,7 +52,7 @@ fn an_empty_text_is_an_empty_lock() {
 fn a_digest_is_known_in_the_repository_of_any_line_that_has_it_and_in_no_other() {
     let [a, b, c] = ['a', 'b', 'c'].map(digest);
     let lock = lock(&format!(
-        "r.corp/app:1 {b}\nr.corp/app:2 {c}\nr.corp/app:3 {b}\nr.corp/other@{a} {a}\nr.corp/both:1@{a} {a}\n"
+        "r.corp/app:2 {c}\nr.corp/app:1 {b}\nr.corp/app:3 {b}\nr.corp/other@{a} {a}\nr.corp/both:1@{a} {a}\n"
     ));
     for (place, expected) in [
         (format!("r.corp/app@{b}"), Some(&b)),

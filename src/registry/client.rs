@@ -10,7 +10,7 @@ use super::{
     credentials::{Login, ScopedLogin},
     manifest::FetchError,
     token::{self, Tokens},
-    transport::{Reply, Transport},
+    transport::{Purpose, Reply, Transport},
 };
 
 /// The client of one registry.
@@ -47,17 +47,19 @@ impl Client {
         repository: &str,
         target: &str,
         login: Option<&ScopedLogin>,
+        purpose: Purpose,
     ) -> Result<Reply, FetchError> {
         // The parts are a repository and a tag or digest by their grammar: none needs escaping.
         let url =
             self.url.join(&format!("v2/{repository}/manifests/{target}")).map_err(|_| FetchError::BadUrl)?;
+        let transport = self.transport.meant_for(purpose);
         let send = async |authorization: Option<HeaderValue>| {
             let accept = HeaderValue::from_static(ACCEPTED);
-            self.transport.send(method.clone(), url.clone(), accept, authorization).await
+            transport.send(method.clone(), url.clone(), accept, authorization).await
         };
         let known = self.challenge.load_full();
         let first = match known.as_deref() {
-            Some(challenge) => self.authorization(challenge, repository, login).await?,
+            Some(challenge) => self.authorization(challenge, repository, login, &transport).await?,
             None => None,
         };
         let reply = send(first.as_ref().map(|authorization| authorization.header.clone())).await?;
@@ -70,7 +72,7 @@ impl Client {
         if let Some(Authorization { header, token: Some((key, _)) }) = &first {
             self.tokens.forget(key, header);
         }
-        match self.authorization(&challenge, repository, login).await? {
+        match self.authorization(&challenge, repository, login, &transport).await? {
             Some(second) => Ok(send(Some(second.header)).await?),
             None => Ok(reply),
         }
@@ -105,6 +107,7 @@ impl Client {
         challenge: &Challenge,
         repository: &str,
         login: Option<&ScopedLogin>,
+        transport: &Transport,
     ) -> Result<Option<Authorization>, FetchError> {
         match challenge {
             Challenge::Basic => Ok(match login.map(|scoped| &*scoped.login) {
@@ -113,7 +116,7 @@ impl Client {
                 }
                 Some(Login::IdentityToken(_)) | None => None,
             }),
-            Challenge::Bearer(service) => self.bearer(service, repository, login).await.map(Some),
+            Challenge::Bearer(service) => self.bearer(service, repository, login, transport).await.map(Some),
         }
     }
 
@@ -122,6 +125,7 @@ impl Client {
         service: &TokenService,
         repository: &str,
         login: Option<&ScopedLogin>,
+        transport: &Transport,
     ) -> Result<Authorization, FetchError> {
         let id = login.map(|scoped| scoped.id).unwrap_or_default();
         let key = token::Key { service: service.clone(), repository: repository.into(), login: id };
@@ -129,7 +133,7 @@ impl Client {
             return Ok(Authorization { header: token.header, token: Some((key, true)) });
         }
         let login = login.map(|scoped| &scoped.login);
-        let token = self.tokens.fetch(&key, login, &self.url, &self.transport).await?;
+        let token = self.tokens.fetch(&key, login, &self.url, transport).await?;
         Ok(Authorization { header: token.header, token: Some((key, false)) })
     }
 }

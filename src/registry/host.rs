@@ -14,7 +14,7 @@ use super::{
     flight::Flights,
     manifest::{self, FetchError},
     memory::{Key, Probe},
-    transport::Transport,
+    transport::{Purpose, Transport},
     trust::Trust,
 };
 use crate::image::{Digest, Reference};
@@ -82,8 +82,8 @@ impl Host {
     }
 
     /// Asks the registry, for at most [`FETCH_TIME`].
-    pub(super) async fn fetch(&self, reference: &Reference) -> Result<Digest, FetchError> {
-        let digest = manifest::digest(&self.client, reference, self.login(reference));
+    pub(super) async fn fetch(&self, reference: &Reference, purpose: Purpose) -> Result<Digest, FetchError> {
+        let digest = manifest::digest(&self.client, reference, self.login(reference), purpose);
         tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))
     }
 

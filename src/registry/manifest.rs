@@ -12,7 +12,7 @@ use super::{
     client::Client,
     credentials::ScopedLogin,
     token::TokenError,
-    transport::{self, TransportError},
+    transport::{self, Purpose, TransportError},
 };
 use crate::image::{Digest, Reference};
 
@@ -68,8 +68,9 @@ pub(super) async fn digest(
     client: &Client,
     reference: &Reference,
     login: Option<&ScopedLogin>,
+    purpose: Purpose,
 ) -> Result<Digest, FetchError> {
-    let ask = Ask { client, repository: reference.repository(), login };
+    let ask = Ask { client, repository: reference.repository(), login, purpose };
     match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
         (Some(digest), tag) => match (ask.digest(digest.as_str(), Some(&digest)).await, tag) {
             (Err(FetchError::Missing), Some(tag)) => {
@@ -88,6 +89,7 @@ struct Ask<'a> {
     client: &'a Client,
     repository: &'a str,
     login: Option<&'a ScopedLogin>,
+    purpose: Purpose,
 }
 
 impl Ask<'_> {
@@ -118,7 +120,7 @@ impl Ask<'_> {
 
     /// Sends a request and looks at its status before anything else.
     async fn send(&self, method: Method, target: &str) -> Result<Response, FetchError> {
-        let reply = self.client.manifest(method, self.repository, target, self.login).await?;
+        let reply = self.client.manifest(method, self.repository, target, self.login, self.purpose).await?;
         match reply.response.status() {
             StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
             StatusCode::OK => Ok(reply.response),

@@ -23,6 +23,7 @@ use super::{
     memory::{Key, Memory, Refusal},
     policy::CachePolicy,
     registries::Registries,
+    transport::Purpose,
     trust::Trust,
 };
 use crate::image::{Digest, Reference};
@@ -239,7 +240,7 @@ impl Shared {
     async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key) -> Verdict {
         let begun = Instant::now();
         self.counters.asked.count();
-        let fetched = host.fetch(&key.reference).await;
+        let fetched = host.fetch(&key.reference, Purpose::Admission).await;
         let now = Instant::now();
         let verdict = match &fetched {
             Ok(digest) => {

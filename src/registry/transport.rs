@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT},
 };
 use rustls::ClientConfig;
 
@@ -31,6 +31,16 @@ pub(super) enum TransportError {
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
     client: reqwest::Client,
+    purpose: Purpose,
+}
+
+/// What a request is for; registries see it as the User-Agent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// To answer admissions, now or later.
+    Admission,
+    /// To see whether a locked digest is still there.
+    LockCheck,
 }
 
 /// An answer and whether it came from where we asked.
@@ -55,10 +65,14 @@ impl Transport {
             .tcp_keepalive(DEAD_AFTER)
             .tcp_keepalive_interval(DEAD_AFTER / 3)
             .tcp_keepalive_retries(3)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .user_agent(USER_AGENT);
+            .pool_max_idle_per_host(MAX_IDLE);
         let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
-        Ok(Self { client: builder.build()? })
+        Ok(Self { client: builder.build()?, purpose: Purpose::Admission })
+    }
+
+    /// The same, its connections too, for another purpose.
+    pub(super) fn meant_for(&self, purpose: Purpose) -> Self {
+        Self { client: self.client.clone(), purpose }
     }
 
     /// Sends a request without a body and follows at most [`MAX_REDIRECTS`] redirects.
@@ -75,6 +89,7 @@ impl Transport {
             let elsewhere = url.origin() != origin;
             let request = || {
                 let request = self.client.request(method.clone(), url.clone()).header(ACCEPT, accept.clone());
+                let request = request.header(USER_AGENT, self.purpose.user_agent());
                 match authorization.clone().filter(|_| !elsewhere) {
                     Some(authorization) => request.header(AUTHORIZATION, authorization),
                     None => request,
@@ -104,8 +119,18 @@ impl Transport {
     /// Posts a form. No redirect is followed: the form holds a credential.
     pub(super) async fn post_form(&self, url: Url, form: String) -> Result<Response, TransportError> {
         let request = self.client.post(url).header(ACCEPT, "application/json");
+        let request = request.header(USER_AGENT, self.purpose.user_agent());
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         request.send().await.map_err(TransportError::of)
+    }
+}
+
+impl Purpose {
+    const fn user_agent(self) -> &'static str {
+        match self {
+            Self::Admission => concat!("portolan/", env!("CARGO_PKG_VERSION")),
+            Self::LockCheck => concat!("portolan-lock-check/", env!("CARGO_PKG_VERSION")),
+        }
     }
 }
 
@@ -159,8 +184,6 @@ const DEAD_AFTER: Duration = Duration::from_secs(15);
 
 /// The most connections that are kept for the next request.
 const MAX_IDLE: usize = 16;
-
-const USER_AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {

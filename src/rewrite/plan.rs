@@ -1,4 +1,4 @@
-//! From an image's text to its decision: settled by the table alone, or a question for mirrors and then concluded.
+//! From an image's text to its decision: settled by table and lock, or a question for mirrors and then concluded.
 //!
 //! Two steps because only the asking between them does I/O: [`plan`] and [`Question::conclude`] are pure, so that
 //! the webhook, `explain` and `check` cannot disagree.
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     image::{Digest, Reference},
-    table::{Fallback, Lookup, Pin, Rule, Table},
+    lock::Lock,
+    table::{Fallback, LockMode, Lookup, Pin, Rule, Table},
 };
 
 /// What is to be done about one image.
@@ -19,7 +20,7 @@ use crate::{
 pub enum Plan {
     /// Mirrors must be asked, or remembered.
     Ask(Question),
-    /// The table alone decides.
+    /// Table and lock decide.
     Settled(Decision),
 }
 
@@ -72,7 +73,14 @@ pub enum Answer {
 }
 
 /// Reads one image's text and looks it up. `scratch` is a buffer to build texts in.
-pub fn plan(table: &Table, written: &str, pull: Pull, namespace: Option<&str>, scratch: &mut String) -> Plan {
+pub fn plan(
+    table: &Table,
+    lock: &Lock,
+    written: &str,
+    pull: Pull,
+    namespace: Option<&str>,
+    scratch: &mut String,
+) -> Plan {
     if is_placeholder(written) {
         return Plan::Settled(Decision::kept(Reason::Placeholder));
     }
@@ -86,9 +94,9 @@ pub fn plan(table: &Table, written: &str, pull: Pull, namespace: Option<&str>, s
         Lookup::Exception(rule) => {
             Plan::Settled(Decision { rule: Some(Arc::clone(rule)), ..kept(reference, Reason::Exception) })
         }
-        Lookup::Inside { rule, mirror } => plan_inside(reference, rule, mirror, pull),
+        Lookup::Inside { rule, mirror } => plan_inside(reference, rule, mirror, lock, pull),
         Lookup::InsideNoRule | Lookup::NoRule => Plan::Settled(kept(reference, Reason::NoRule)),
-        Lookup::Rule(rule) => plan_mirrors(reference, rule, pull, scratch),
+        Lookup::Rule(rule) => plan_mirrors(reference, rule, lock, pull, scratch),
     }
 }
 
@@ -98,7 +106,7 @@ pub fn is_placeholder(written: &str) -> bool {
 }
 
 /// An image in a mirror already: it is not moved, only pinned.
-fn plan_inside(reference: Reference, rule: &Arc<Rule>, mirror: usize, pull: Pull) -> Plan {
+fn plan_inside(reference: Reference, rule: &Arc<Rule>, mirror: usize, lock: &Lock, pull: Pull) -> Plan {
     let settled = |reference: Reference, outcome| {
         Plan::Settled(Decision {
             outcome,
@@ -109,24 +117,37 @@ fn plan_inside(reference: Reference, rule: &Arc<Rule>, mirror: usize, pull: Pull
             ..kept(reference, Reason::Mirrored)
         })
     };
-    match (rule.pin(), reference.digest()) {
-        (Pin::Digest, Some(digest)) if reference.tag().is_some() => {
-            let to = with_digest(reference.name(), digest);
-            settled(reference, Outcome::Rewritten { to })
-        }
-        (Pin::Off, _) | (_, Some(_)) => settled(reference, Outcome::Kept),
-        (Pin::Digest | Pin::TagAndDigest, None) => Plan::Ask(Question {
-            first: Candidate { mirror, reference: reference.clone() },
-            reference,
-            rule: Arc::clone(rule),
-            others: Vec::new(),
-            inside: true,
-            pull,
-        }),
+    if rule.pin() == Pin::Off {
+        return settled(reference, Outcome::Kept);
     }
+    let consulted = consult(lock, rule, std::iter::once(&reference));
+    if let (false, Some(digest)) = (matches!(consulted, Consulted::NotLocked), reference.digest()) {
+        let outcome = match rule.pin() {
+            Pin::Digest if reference.tag().is_some() => {
+                Outcome::Rewritten { to: with_digest(reference.name(), digest) }
+            }
+            Pin::Digest | Pin::Off | Pin::TagAndDigest => Outcome::Kept,
+        };
+        return settled(reference, outcome);
+    }
+    let question = Question {
+        first: Candidate { mirror, reference: reference.clone() },
+        reference,
+        rule: Arc::clone(rule),
+        others: Vec::new(),
+        inside: true,
+        pull,
+    };
+    question.settle(consulted)
 }
 
-fn plan_mirrors(reference: Reference, rule: &Arc<Rule>, pull: Pull, scratch: &mut String) -> Plan {
+fn plan_mirrors(
+    reference: Reference,
+    rule: &Arc<Rule>,
+    lock: &Lock,
+    pull: Pull,
+    scratch: &mut String,
+) -> Plan {
     let mut first = None;
     let mut others = Vec::new();
     for mirror in 0..rule.mirrors().len() {
@@ -148,7 +169,26 @@ fn plan_mirrors(reference: Reference, rule: &Arc<Rule>, pull: Pull, scratch: &mu
     if rule.pin() == Pin::Off {
         return Plan::Settled(question.rewritten_unpinned(0, Reason::PinOff));
     }
-    Plan::Ask(question)
+    let consulted = consult(lock, rule, question.candidates());
+    question.settle(consulted)
+}
+
+/// What the lock says about an image, as far as the rule listens to it: the first of its places that has a line
+/// decides.
+fn consult<'p>(lock: &Lock, rule: &Rule, places: impl Iterator<Item = &'p Reference>) -> Consulted {
+    let mode = rule.lock();
+    if mode == LockMode::Ignore {
+        return Consulted::Silent;
+    }
+    for (candidate, place) in places.enumerate() {
+        match lock.find(place) {
+            // Another mirror may have it, and here one may be asked.
+            Some(locked) if locked.is_missing && mode == LockMode::Prefer => {}
+            Some(locked) => return Consulted::Locked { candidate, digest: locked.digest.clone() },
+            None => {}
+        }
+    }
+    if mode == LockMode::Require { Consulted::NotLocked } else { Consulted::Silent }
 }
 
 fn kept(reference: Reference, reason: Reason) -> Decision {
@@ -189,6 +229,21 @@ impl Question {
             Answer::Unavailable { candidate } => {
                 self.not_found(candidate, Reason::Unavailable, on_unavailable)
             }
+        }
+    }
+
+    /// What follows from the lock.
+    fn settle(self, consulted: Consulted) -> Plan {
+        match consulted {
+            Consulted::Locked { candidate, digest } => {
+                Plan::Settled(self.found(candidate, digest, ResolvedFrom::Lock))
+            }
+            Consulted::NotLocked => {
+                let mirror = self.first.mirror;
+                let kept = self.into_kept(mirror, Reason::NotLocked);
+                Plan::Settled(Decision { outcome: Outcome::Denied, ..kept })
+            }
+            Consulted::Silent => Plan::Ask(self),
         }
     }
 
@@ -258,6 +313,16 @@ impl Question {
     fn candidate(&self, position: usize) -> &Candidate {
         position.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
     }
+}
+
+/// What the lock says about an image's places.
+enum Consulted {
+    /// A line locks one of them to this digest, or knows that it has the reference's own.
+    Locked { candidate: usize, digest: Digest },
+    /// No line does, and the rule wants one.
+    NotLocked,
+    /// No line does, or the rule does not listen.
+    Silent,
 }
 
 fn own_digest(reference: &Reference) -> Option<Digest> {

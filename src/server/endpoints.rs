@@ -82,8 +82,3 @@ pub(super) fn secret_names(table: &Table) -> SecretNames {
         .flatten()
         .collect()
 }
-
-/// What a table or a flag asks for that this version reads but does not do; `None` if there is nothing.
-pub fn no_effect_yet(table: &Table, has_lock: bool) -> Option<String> {
-    (has_lock || table.uses_lock()).then(|| "`lock` has no effect yet in this version".to_owned())
-}

@@ -88,6 +88,11 @@ impl Condition {
         state.note = None;
     }
 
+    /// Meets the condition, for good, because it turned out not to be one; its note stays.
+    pub fn waive(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).met = true;
+    }
+
     /// Says something about the condition: why it is not met yet, or what went wrong since.
     pub fn note(&self, text: impl Into<String>) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).note = Some(text.into());
@@ -122,6 +127,15 @@ mod tests {
         table.meet();
         table.note("the last edit was refused");
         assert_eq!(health.report(), (true, "[+] table ok: the last edit was refused\nready\n".into()));
+    }
+
+    #[test]
+    fn a_condition_that_is_none_keeps_what_was_said_about_it() {
+        let health = Health::new(Shutdown::new());
+        let lock = health.condition("lock");
+        lock.note("line 1, column 1: wrong");
+        lock.waive();
+        assert_eq!(health.report(), (true, "[+] lock ok: line 1, column 1: wrong\nready\n".into()));
     }
 
     #[test]

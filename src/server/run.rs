@@ -3,22 +3,23 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 use tracing_subscriber::EnvFilter;
 
 use super::{
     BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
-    Settings, Shutdown, TableSource, routes, serve,
+    Settings, Shutdown, TableSource,
+    file::watch_file,
+    lock_check::check_forever,
+    lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
+    routes, serve,
     table_keeper::{Beside, TableKeeper},
-    table_source::watch_file,
 };
 use crate::{
     admission::{Admission, TablePlace, Validation},
     audit,
     cluster::{self, ConnectError, Events, LastGood, SecretNames, TableText},
+    lock::{self, Lock},
     metrics::{Metrics, RegistryResult},
     registry::{Credentials, ReadCredentialsError, Resolver},
     table::{Problems, Table},
@@ -54,6 +55,22 @@ pub enum ServeError {
     /// No certificate could be made.
     #[error("cannot make a certificate")]
     Issue(#[from] IssueError),
+    /// The lock in the file has problems.
+    #[error("cannot read the lock `{path}`")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Every problem.
+        source: lock::Problems,
+    },
+    /// The lock's file cannot be read.
+    #[error("cannot read the lock `{path}`")]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The registry logins cannot be read.
     #[error("cannot read the registry logins")]
     Logins(#[from] ReadCredentialsError),
@@ -98,11 +115,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let shutdown = Shutdown::new();
     shutdown.on_signals().map_err(ServeError::Signals)?;
     let health = Arc::new(Health::new(shutdown.clone()));
-    let (table_ready, certificate_ready) = (health.condition("table"), health.condition("certificate"));
+    let (table_ready, lock_ready) = (health.condition("table"), health.condition("lock"));
+    let certificate_ready = health.condition("certificate");
     let listening = health.condition("listening");
     let metrics = Arc::new(Metrics::new());
     let admission = Arc::new(Admission {
         table: ArcSwap::from_pointee(Table::default()),
+        lock: ArcSwap::default(),
         resolver: Resolver::new(settings.cache),
         log: audit::Log::start(&settings.audit, settings.audit_queue, Arc::clone(&metrics))?,
         metrics: Arc::clone(&metrics),
@@ -114,9 +133,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let live = Arc::new(LivePair::default());
     follow_certificate(settings.certificate, &live, &metrics, &mut parts)?;
     certificate_ready.meet();
-    let (in_force, first_table) = oneshot::channel();
-    let wiring =
-        TableWiring { admission: &admission, in_force, health: &health, table_ready, parts: &mut parts };
     let table = table_place(&settings.table);
     let own_namespace = admission.options.own_namespace.clone();
     let validation = Arc::new(Validation {
@@ -124,7 +140,24 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         table,
         metrics: Arc::clone(&metrics),
     });
-    follow_table(settings.table, settings.has_lock, wiring).await?;
+    let client = match (&admission.options.own_namespace, &settings.table) {
+        (None, TableSource::File(_)) => None,
+        _ => Some(cluster::Client::connect(cluster::WatchPolicy::default()).await?),
+    };
+    let lock_source = LockSource::new(settings.lock, &admission, &settings.table);
+    let mut wiring =
+        Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
+    let (tables_sender, mut tables) = watch::channel(0);
+    follow_table(settings.table, tables_sender, table_ready, &mut wiring)?;
+    let lock_progress = follow_lock(lock_source, lock_ready.clone(), &mut wiring)?;
+    let (checking, mut first_table) = (Arc::clone(&admission), tables.clone());
+    parts.spawn(async move {
+        // The table says how mirrors are reached.
+        if first_table.wait_for(|tables| *tables > 0).await.is_ok() {
+            check_forever(&checking, settings.lock_check_every).await;
+        }
+        "lock check"
+    });
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
         refreshing.resolver.refresh_forever().await;
@@ -149,9 +182,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 
     // Without a table every image would be kept in silence; a refused connection the API server at least logs.
     let serving = async {
+        let read = async {
+            if tables.wait_for(|tables| *tables > 0).await.is_err() {
+                // A keeper that is gone is one of the parts that have ended.
+                std::future::pending::<()>().await;
+            }
+            wait_for_lock(&admission, tables.clone(), lock_progress).await;
+        };
         tokio::select! {
-            // A keeper that is gone is one of the parts that have ended.
-            Ok(()) = first_table => {}
+            () = read => lock_ready.waive(),
             () = shutdown.reached(Phase::Draining) => return Ok(()),
         }
         let webhook = Listener::bind(settings.listen, Limits::default())?;
@@ -237,38 +276,49 @@ fn table_place(source: &TableSource) -> Option<TablePlace> {
     }
 }
 
-/// What following the table needs of the service.
-struct TableWiring<'a> {
+/// What following table and lock needs of the service.
+struct Wiring<'a> {
     admission: &'a Arc<Admission>,
-    in_force: oneshot::Sender<()>,
     health: &'a Health,
-    table_ready: Condition,
+    /// The cluster, where there is one.
+    client: Option<&'a cluster::Client>,
     parts: &'a mut JoinSet<&'static str>,
 }
 
-async fn follow_table(
+fn follow_table(
     source: TableSource,
-    has_lock: bool,
-    wiring: TableWiring<'_>,
+    tables: watch::Sender<u64>,
+    condition: Condition,
+    wiring: &mut Wiring<'_>,
 ) -> Result<(), ServeError> {
-    let TableWiring { admission, in_force, health, table_ready, parts } = wiring;
+    let Wiring { admission, health, client, parts } = wiring;
     let own_namespace = admission.options.own_namespace.as_deref();
     // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
     let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
     let (names, wanted) = watch::channel(SecretNames::new());
-    let condition = table_ready.clone();
-    let keeper = |secrets, beside| TableKeeper {
-        admission: Arc::clone(admission),
-        condition,
-        names,
-        secrets,
-        logins,
-        in_force: Some(in_force),
-        has_lock,
-        beside,
-        unrestored: None,
+    let secrets_namespace = match (own_namespace, &source) {
+        (None, TableSource::ConfigMap(name)) => Some(name.namespace.as_str()),
+        (own, _) => own,
     };
-    let (keeper, text): (TableKeeper, watch::Receiver<TableText>) = match source {
+    let secrets = client
+        .zip(secrets_namespace)
+        .map(|(client, namespace)| cluster::watch_secrets(client, namespace, wanted).secrets);
+    let (text, beside): (watch::Receiver<TableText>, Option<Beside>) = match source {
+        TableSource::ConfigMap(name) => {
+            let client = client.expect("one was made because the table is in a ConfigMap");
+            condition.note(format!("ConfigMap `{name}` was not read yet"));
+            let watching = cluster::watch_table(client, &name.namespace, &name.name);
+            follow_trouble(watching.trouble, health.condition("cluster"));
+            let namespace = own_namespace.unwrap_or(&name.namespace);
+            let last_good = LastGood::new(client, namespace, &name.to_string());
+            let beside = Beside {
+                keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
+                last_good,
+                events: Events::start(client.clone(), Arc::clone(&admission.metrics)),
+                name,
+            };
+            (watching.text, Some(beside))
+        }
         TableSource::File(path) => {
             let text = std::fs::read_to_string(&path)
                 .map_err(|source| ServeError::TableFile { path: path.clone(), source })?;
@@ -276,31 +326,19 @@ async fn follow_table(
             if let Err(source) = Table::parse(&text) {
                 return Err(ServeError::Table { path, source });
             }
-            let secrets = match own_namespace {
-                Some(namespace) => {
-                    let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
-                    Some(cluster::watch_secrets(&client, namespace, wanted).secrets)
-                }
-                None => None,
-            };
-            (keeper(secrets, None), watch_file(path, text))
+            let read = |text: &str| TableText::Text { text: text.into(), resource_version: "".into() };
+            (watch_file(path, text, read), None)
         }
-        TableSource::ConfigMap(name) => {
-            table_ready.note(format!("ConfigMap `{name}` was not read yet"));
-            let client = cluster::Client::connect(cluster::WatchPolicy::default()).await?;
-            let watching = cluster::watch_table(&client, &name.namespace, &name.name);
-            let namespace = own_namespace.unwrap_or(&name.namespace);
-            let secrets = cluster::watch_secrets(&client, namespace, wanted);
-            follow_trouble(watching.trouble, health.condition("cluster"));
-            let last_good = LastGood::new(&client, namespace, &name.to_string());
-            let beside = Beside {
-                keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
-                last_good,
-                events: Events::start(client, Arc::clone(&admission.metrics)),
-                name,
-            };
-            (keeper(Some(secrets.secrets), Some(beside)), watching.text)
-        }
+    };
+    let keeper = TableKeeper {
+        admission: Arc::clone(admission),
+        condition,
+        names,
+        secrets,
+        logins,
+        tables,
+        beside,
+        unrestored: None,
     };
     parts.spawn(async move {
         keeper.follow(text).await;
@@ -309,8 +347,73 @@ async fn follow_table(
     Ok(())
 }
 
-/// Says on `/readyz?verbose` what keeps the table from being read at the moment. It takes readiness from nobody: the
-/// last good table is in force.
+/// Where the lock is.
+enum LockSource {
+    /// In the labelled ConfigMaps of this namespace.
+    ConfigMaps(String),
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere: no file was named, and there is no cluster.
+    Nowhere,
+}
+
+impl LockSource {
+    fn new(file: Option<PathBuf>, admission: &Admission, table: &TableSource) -> Self {
+        match (file, &admission.options.own_namespace, table) {
+            (Some(path), ..) => Self::File(path),
+            (None, Some(namespace), _) => Self::ConfigMaps(namespace.clone()),
+            // Beside the table, whose namespace stands for Portolan's own.
+            (None, None, TableSource::ConfigMap(name)) => Self::ConfigMaps(name.namespace.clone()),
+            (None, None, TableSource::File(_)) => Self::Nowhere,
+        }
+    }
+}
+
+fn follow_lock(
+    source: LockSource,
+    condition: Condition,
+    wiring: &mut Wiring<'_>,
+) -> Result<watch::Receiver<Progress>, ServeError> {
+    let Wiring { admission, health, client, parts } = wiring;
+    let (progress, reached) = watch::channel(Progress::Waiting);
+    let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress };
+    match (source, client) {
+        (LockSource::ConfigMaps(namespace), Some(client)) => {
+            keeper.condition.note(format!("the lock's ConfigMaps in `{namespace}` were not read yet"));
+            let watching = cluster::watch_lock(client, &namespace);
+            follow_trouble(watching.trouble, health.condition("lock-watch"));
+            parts.spawn(async move {
+                keeper.follow(watching.texts, read_texts).await;
+                "lock"
+            });
+        }
+        (LockSource::File(path), _) => {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ServeError::LockFile { path: path.clone(), source })?;
+            // As with the table's file.
+            if let Err(source) = Lock::parse(&text) {
+                return Err(ServeError::Lock { path, source });
+            }
+            let texts = watch_file(path, text, |text| Arc::<str>::from(text));
+            parts.spawn(async move {
+                keeper.follow(texts, read_text).await;
+                "lock"
+            });
+        }
+        (LockSource::ConfigMaps(_) | LockSource::Nowhere, _) => {
+            keeper.condition.note("no file with a lock was named, and there is no cluster to look in");
+            keeper.progress.send_replace(Progress::Tried);
+            parts.spawn(async move {
+                let _keeper = keeper;
+                std::future::pending().await
+            });
+        }
+    }
+    Ok(reached)
+}
+
+/// Says on `/readyz?verbose` what keeps table or lock from being read at the moment. It takes readiness from nobody: the
+/// last good one is in force.
 fn follow_trouble(mut trouble: watch::Receiver<cluster::Trouble>, condition: Condition) {
     condition.meet();
     tokio::spawn(async move {

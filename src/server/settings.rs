@@ -12,8 +12,10 @@ pub struct Settings {
     pub table: TableSource,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
-    /// Whether a lock was named, which has no effect yet.
-    pub has_lock: bool,
+    /// The file with the lock; without one it is in labelled ConfigMaps, where there is a cluster.
+    pub lock: Option<PathBuf>,
+    /// How often every locked digest is looked for in its mirror.
+    pub lock_check_every: Duration,
     /// The webhook's address.
     pub listen: SocketAddr,
     /// The address of `/livez`, `/readyz` and `/metrics`.

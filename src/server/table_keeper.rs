@@ -1,18 +1,19 @@
 //! Puts a new table in force: the one writer of [`Admission::table`], and of how registries are reached.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     Condition, ConfigMapName, endpoints,
-    endpoints::{no_effect_yet, reach, secret_names},
+    endpoints::{reach, secret_names},
+    problems::on_one_line,
 };
 use crate::{
     admission::Admission,
     cluster::{Events, LAST_GOOD, LastGood, Notice, SecretNames, SecretState, Secrets, TABLE_KEY, TableText},
     registry::Credentials,
-    table::{Parsed, Problems, Table},
+    table::{Parsed, Table},
     tls::wall_clock,
 };
 
@@ -27,10 +28,8 @@ pub(super) struct TableKeeper {
     pub(super) secrets: Option<watch::Receiver<Secrets>>,
     /// Logins for registries whose entry names no Secret.
     pub(super) logins: Option<Credentials>,
-    /// Told when the first table is in force.
-    pub(super) in_force: Option<oneshot::Sender<()>>,
-    /// Whether `--lock` was given.
-    pub(super) has_lock: bool,
+    /// How many tables have come into force.
+    pub(super) tables: watch::Sender<u64>,
     /// What there is beside a table in a ConfigMap.
     pub(super) beside: Option<Beside>,
     /// What is wrong with the ConfigMap while it is not known whether a last good table is kept.
@@ -98,7 +97,7 @@ impl TableKeeper {
                     }
                     return;
                 }
-                Err(problems) => first_lines(&problems),
+                Err(problems) => on_one_line(&problems),
             },
             TableText::Unread => return,
         };
@@ -106,7 +105,7 @@ impl TableKeeper {
         if *text != TableText::Absent {
             self.report(&problem);
         }
-        if self.in_force.is_some() {
+        if self.has_none() {
             self.unrestored = Some(problem);
             self.restore().await;
         }
@@ -142,7 +141,7 @@ impl TableKeeper {
                 self.condition.note(kept_in_force(&problem));
             }
             Err(problems) => {
-                let kept = first_lines(&problems);
+                let kept = on_one_line(&problems);
                 tracing::error!(
                     problem = kept,
                     configmap = LAST_GOOD,
@@ -157,9 +156,6 @@ impl TableKeeper {
     /// Puts a table in force that has already been read, once the Secrets that it names have been read too.
     async fn take(&mut self, Parsed { table, warnings }: Parsed) {
         for warning in &warnings {
-            tracing::warn!(%warning, "mapping table");
-        }
-        if let Some(warning) = no_effect_yet(&table, self.has_lock) {
             tracing::warn!(%warning, "mapping table");
         }
         let metrics = &self.admission.metrics;
@@ -180,10 +176,7 @@ impl TableKeeper {
         tracing::info!(rules = table.rules().len(), "mapping table in force");
         self.admission.table.store(table);
         self.condition.meet();
-        if let Some(in_force) = self.in_force.take() {
-            // Nobody waits any more only if the process is about to end.
-            let _ = in_force.send(());
-        }
+        self.tables.send_modify(|tables| *tables += 1);
     }
 
     /// Waits a while for Secrets that have not been asked for before: without them a private mirror would be asked
@@ -198,9 +191,14 @@ impl TableKeeper {
         }
     }
 
+    /// Whether no table is in force yet.
+    fn has_none(&self) -> bool {
+        *self.tables.borrow() == 0
+    }
+
     fn refuse(&self, problem: &str) {
         self.admission.metrics.table_errors.inc();
-        if self.in_force.is_some() {
+        if self.has_none() {
             tracing::warn!(problem, "mapping table refused, and none is in force yet");
         } else {
             tracing::warn!(problem, "mapping table refused, the last good one stays in force");
@@ -239,21 +237,4 @@ const RESTORE_AGAIN: Duration = Duration::from_secs(2);
 /// The note on a table that was restored.
 fn kept_in_force(problem: &str) -> String {
     format!("{problem}; in force is the last good table, as kept in ConfigMap `{LAST_GOOD}`")
-}
-
-/// Every problem on one line, cut to what a log takes.
-fn first_lines(problems: &Problems) -> String {
-    const MOST: usize = 20;
-    let mut text = String::new();
-    for problem in problems.iter().take(MOST) {
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(&problem.to_string());
-    }
-    let more = problems.iter().len().saturating_sub(MOST);
-    if more > 0 {
-        let _ = write!(text, "; and {more} more");
-    }
-    text
 }

@@ -65,7 +65,6 @@ struct Reader<'t> {
     marks: Vec<Mark>,
     registries: Vec<RegistryEntry>,
     index: Index,
-    uses_lock: bool,
     scratch: String,
 }
 
@@ -100,7 +99,6 @@ impl<'t> Reader<'t> {
             marks: Vec::with_capacity(count),
             registries: Vec::new(),
             index: Index::with_capacity(count),
-            uses_lock: false,
             scratch: String::new(),
         }
     }
@@ -120,7 +118,6 @@ impl<'t> Reader<'t> {
                 .map_or(self.defaults.on_unavailable, |fallback| fallback.value),
             lock: own.lock.map_or(self.defaults.lock, |lock| lock.value),
         };
-        self.uses_lock |= own.lock.is_some_and(|lock| lock.value != LockMode::Ignore);
         // Where neither is the section's own, it was reported in the defaults.
         let place = own.lock.map(|lock| lock.place).or_else(|| own.pin.map(|pin| pin.place));
         if let (LockMode::Require, Pin::Off, Some(place)) = (policies.lock, policies.pin, place) {
@@ -322,12 +319,9 @@ impl<'t> Reader<'t> {
                 self.warnings.add(mark.source.problem(message, "name the registry itself as the source"));
             }
         }
-        let table = Table {
-            rules: self.rules,
-            registries: self.registries,
-            index: self.index,
-            uses_lock: self.uses_lock,
-        };
+        let requires_lock = self.rules.iter().any(|rule| !rule.keep() && rule.lock() == LockMode::Require);
+        let table =
+            Table { rules: self.rules, registries: self.registries, index: self.index, requires_lock };
         Ok(Parsed { table, warnings: self.warnings.sorted() })
     }
 }

@@ -16,6 +16,7 @@
 mod conditions;
 mod installed;
 mod load;
+mod lock;
 mod logins;
 mod namespaces;
 mod node;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         load::trials(),
         serving::trials(),
         outages::trials(),
+        lock::trials(),
         table::trials(),
         updates::trials(),
         pods::trials(),

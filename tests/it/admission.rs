@@ -8,6 +8,7 @@ mod bad_input;
 mod canary;
 mod deadline;
 mod images;
+mod lock;
 mod recorded;
 mod words;
 

@@ -3,6 +3,7 @@
 mod events;
 mod fake_api_server;
 mod last_good;
+mod lock;
 mod logins;
 mod restart;
 

@@ -11,14 +11,17 @@ use std::{
 const ROOMS: &[(&str, &[&str])] = &[
     ("admission", &["audit", "image", "lock", "metrics", "registry", "review", "rewrite", "table"]),
     ("audit", &["image", "metrics", "review", "rewrite", "table"]),
-    ("cli", &["admission", "cluster", "image", "registry", "review", "rewrite", "server", "table", "tls"]),
-    ("cluster", &["image", "metrics", "table"]),
+    (
+        "cli",
+        &["admission", "cluster", "image", "lock", "registry", "review", "rewrite", "server", "table", "tls"],
+    ),
+    ("cluster", &["image", "lock", "metrics", "table"]),
     ("image", &[]),
     ("lock", &["image"]),
     ("metrics", &["rewrite"]),
     ("registry", &["image", "metrics"]),
     ("review", &[]),
-    ("rewrite", &["image", "review", "table"]),
+    ("rewrite", &["image", "lock", "review", "table"]),
     (
         "server",
         &[
@@ -26,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "audit",
             "cluster",
             "image",
+            "lock",
             "metrics",
             "registry",
             "review",

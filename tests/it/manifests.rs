@@ -170,15 +170,13 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_its_table_and_secrets_by_name_keep_one_config_map_and_report_events() {
+fn portolan_may_read_config_maps_and_secrets_keep_one_and_report_events_in_its_own_namespace_only() {
     let kinds: Vec<_> = base().iter().map(|object| text(&object["kind"]).to_owned()).collect();
     assert!(!kinds.iter().any(|kind| kind.starts_with("ClusterRole")), "{kinds:?}");
 
     let expected = json!([
-        {
-            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table"],
-            "verbs": ["get", "list", "watch"],
-        },
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},
         {
             "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table-last-good"],
             "verbs": ["get", "create", "patch"],

@@ -19,6 +19,7 @@ mod pause;
 mod refresh;
 mod secrets;
 mod tls;
+mod verify;
 
 /// A resolver that reaches these registries over plain HTTP, anonymously.
 fn resolver(policy: CachePolicy, registries: &[&FakeRegistry]) -> Resolver {

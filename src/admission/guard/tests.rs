@@ -14,6 +14,7 @@ fn admission() -> Admission {
     let metrics = Arc::new(Metrics::new());
     Admission {
         table: ArcSwap::from_pointee(Table::default()),
+        lock: ArcSwap::default(),
         resolver: Resolver::new(crate::registry::CachePolicy::default()),
         log: Log::start_with(std::io::sink(), 1, Arc::clone(&metrics)).unwrap(),
         metrics,

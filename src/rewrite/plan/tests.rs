@@ -1,4 +1,5 @@
 use super::*;
+use crate::lock::Finding;
 
 const HEX: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
@@ -18,7 +19,7 @@ fn table(rules: &[&str]) -> Table {
 }
 
 fn planned(table: &Table, written: &str) -> Plan {
-    plan(table, written, Pull::Sometimes, Some("shop"), &mut String::new())
+    plan(table, &Lock::default(), written, Pull::Sometimes, Some("shop"), &mut String::new())
 }
 
 fn settled(table: &Table, written: &str) -> Decision {
@@ -197,4 +198,142 @@ fn of_an_exact_source_the_mirrors_own_tag_or_digest_is_used() {
         ("rewritten", "carried", format!("r.corp/redis@sha256:{HEX}"))
     );
     assert_eq!(told(&settled(&table, "nginx:1.26")), ("kept", "no-rule", "-".into()));
+}
+
+/// A digest of one digit.
+fn locked(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+/// What becomes of an image by table and lock alone: outcome, reason and result, or `ask`.
+fn by_lock(table: &Table, lock: &Lock, written: &str) -> (&'static str, &'static str, String) {
+    match plan(table, lock, written, Pull::Always, Some("shop"), &mut String::new()) {
+        Plan::Settled(decision) => told(&decision),
+        Plan::Ask(_) => ("ask", "", String::new()),
+    }
+}
+
+fn lock(lines: &[(&str, &str)]) -> Lock {
+    let text: Vec<_> = lines.iter().map(|(place, digest)| format!("{place} {digest}\n")).collect();
+    Lock::parse(&text.concat()).unwrap()
+}
+
+fn ask() -> (&'static str, &'static str, String) {
+    ("ask", "", String::new())
+}
+
+fn not_locked() -> (&'static str, &'static str, String) {
+    ("denied", "not-locked", "-".into())
+}
+
+#[test]
+fn what_is_locked_is_pinned_by_its_line_and_nobody_is_asked() {
+    let [a, b] = ['a', 'b'].map(locked);
+    let lock = lock(&[("r.corp/hub/library/nginx:1.25", &a), ("r.corp/quay/a:2", &b)]);
+    for mode in ["prefer", "require"] {
+        let table = table(&[
+            &format!("{{source: docker.io, mirrors: [r.corp/hub], lock: {mode}}}"),
+            &format!("{{source: quay.io, mirrors: [r.corp/quay], pin: digest, lock: {mode}}}"),
+        ]);
+        for (written, result) in [
+            ("nginx:1.25", format!("r.corp/hub/library/nginx:1.25@{a}")),
+            ("quay.io/a:2", format!("r.corp/quay/a@{b}")),
+        ] {
+            assert_eq!(by_lock(&table, &lock, written), ("rewritten", "pinned", result));
+        }
+        let unknown = if mode == "prefer" { ask() } else { not_locked() };
+        assert_eq!(by_lock(&table, &lock, "nginx:1.26"), unknown);
+        assert_eq!(by_lock(&table, &lock, "redis:1.25"), unknown);
+    }
+    let Plan::Settled(decision) = plan(
+        &table(&["{source: docker.io, mirrors: [r.corp/hub]}"]),
+        &lock,
+        "nginx:1.25",
+        Pull::Always,
+        None,
+        &mut String::new(),
+    ) else {
+        panic!()
+    };
+    assert_eq!((decision.resolved_from, decision.mirror), (Some(ResolvedFrom::Lock), Some(0)));
+    assert_eq!(decision.digest.unwrap().as_str(), a);
+}
+
+#[test]
+fn the_first_mirror_with_a_line_is_used_and_one_that_lacks_its_digest_only_where_the_lock_is_required() {
+    let [a, b, c] = ['a', 'b', 'c'].map(locked);
+    let lock = lock(&[("r2.corp/q/x:1", &a), ("r3.corp/q/x:1", &b), ("r1.corp/q/y:1", &c)]);
+    let with = |mode: &str| {
+        table(&[&format!("{{source: quay.io, mirrors: [r1.corp/q, r2.corp/q, r3.corp/q], lock: {mode}}}")])
+    };
+    let (prefer, require) = (with("prefer"), with("require"));
+    let pinned = |mirror: &str, digest: &str| ("rewritten", "pinned", format!("{mirror}.corp/q/{digest}"));
+    for table in [&prefer, &require] {
+        assert_eq!(by_lock(table, &lock, "quay.io/x:1"), pinned("r2", &format!("x:1@{a}")));
+        assert_eq!(by_lock(table, &lock, "quay.io/y:1"), pinned("r1", &format!("y:1@{c}")));
+    }
+    for line in lock.lines() {
+        let finding =
+            if line.reference().registry() == "r3.corp" { Finding::Moved } else { Finding::Missing };
+        lock.note(line, finding);
+    }
+    assert_eq!(by_lock(&prefer, &lock, "quay.io/x:1"), pinned("r3", &format!("x:1@{b}")));
+    assert_eq!(by_lock(&prefer, &lock, "quay.io/y:1"), ask());
+    assert_eq!(by_lock(&require, &lock, "quay.io/x:1"), pinned("r2", &format!("x:1@{a}")));
+    assert_eq!(by_lock(&require, &lock, "quay.io/y:1"), pinned("r1", &format!("y:1@{c}")));
+}
+
+#[test]
+fn a_digest_exists_where_a_line_of_the_mirrors_repository_has_it_whatever_its_tag() {
+    let [a, b] = ['a', 'b'].map(locked);
+    let lock = lock(&[("r.corp/q/x:1", &a), ("r.corp/q/y:1", &b)]);
+    let with =
+        |mode: &str| table(&[&format!("{{source: quay.io, mirrors: [r0.corp/q, r.corp/q], lock: {mode}}}")]);
+    for written in [format!("quay.io/x@{a}"), format!("quay.io/x:2@{a}")] {
+        let result = format!("r.corp/q/{}", written.strip_prefix("quay.io/").unwrap());
+        for mode in ["prefer", "require"] {
+            assert_eq!(by_lock(&with(mode), &lock, &written), ("rewritten", "carried", result.clone()));
+        }
+        assert_eq!(by_lock(&with("ignore"), &lock, &written), ask());
+    }
+    for written in [format!("quay.io/x@{b}"), format!("quay.io/x:1@{b}"), format!("quay.io/y:1@{a}")] {
+        assert_eq!(by_lock(&with("prefer"), &lock, &written), ask(), "{written}");
+        assert_eq!(by_lock(&with("require"), &lock, &written), not_locked(), "{written}");
+    }
+}
+
+#[test]
+fn inside_a_mirror_an_image_is_pinned_by_the_lock_too_and_denied_where_it_is_required_and_has_no_line() {
+    let [a, b] = ['a', 'b'].map(locked);
+    let lock = lock(&[("r.corp/q/x:1", &a)]);
+    let with = |more: &str| table(&[&format!("{{source: quay.io, mirrors: [r.corp/q]{more}}}")]);
+    let (prefer, require) = (with(""), with(", lock: require"));
+    for table in [&prefer, &require] {
+        let pinned = format!("r.corp/q/x:1@{a}");
+        assert_eq!(by_lock(table, &lock, "r.corp/q/x:1"), ("rewritten", "mirrored", pinned.clone()));
+        assert_eq!(by_lock(table, &lock, &pinned), ("kept", "mirrored", "-".into()));
+    }
+    let (tag, digest) = ("r.corp/q/x:2", format!("r.corp/q/x:1@{b}"));
+    assert_eq!(by_lock(&prefer, &lock, tag), ask());
+    assert_eq!(by_lock(&prefer, &lock, &digest), ("kept", "mirrored", "-".into()));
+    assert_eq!(by_lock(&require, &lock, tag), not_locked());
+    assert_eq!(by_lock(&require, &lock, &digest), not_locked());
+    let dropping = with(", lock: require, pin: digest");
+    assert_eq!(
+        by_lock(&dropping, &lock, &format!("r.corp/q/x:1@{a}")),
+        ("rewritten", "mirrored", format!("r.corp/q/x@{a}"))
+    );
+    assert_eq!(by_lock(&dropping, &lock, &digest), not_locked());
+}
+
+#[test]
+fn without_pins_and_where_it_is_ignored_the_lock_says_nothing() {
+    let a = locked('a');
+    let lock = lock(&[("r.corp/q/x:1", &a)]);
+    let off = table(&["{source: quay.io, mirrors: [r.corp/q], pin: off}"]);
+    assert_eq!(by_lock(&off, &lock, "quay.io/x:1"), ("rewritten", "pin-off", "r.corp/q/x:1".into()));
+    assert_eq!(by_lock(&off, &lock, "r.corp/q/x:1"), ("kept", "mirrored", "-".into()));
+    let ignore = table(&["{source: quay.io, mirrors: [r.corp/q], lock: ignore}"]);
+    assert_eq!(by_lock(&ignore, &lock, "quay.io/x:1"), ask());
+    assert_eq!(by_lock(&ignore, &lock, "r.corp/q/x:1"), ask());
 }

@@ -25,7 +25,7 @@ fn the_example_of_the_contract_is_read_whole() {
     assert_eq!(gcr.on_missing(), Fallback::Deny);
     assert!(table.rules()[4].keep());
     assert_eq!(table.rules()[5].namespaces(), Some(["team-*".into()].as_slice()));
-    assert!(table.uses_lock());
+    assert!(!table.requires_lock());
     let [registry] = table.registries() else { panic!("{:?}", table.registries()) };
     assert_eq!(&*registry.host, "registry.example.com:32000");
     assert_eq!((registry.plain_http, registry.line), (false, 24));
@@ -51,7 +51,7 @@ fn a_table_without_rules_is_legal_and_rewrites_nothing() {
     let table = table(&[]);
     assert_eq!(rewritten(&table, "nginx"), "no rule");
     assert_eq!(rewritten(&Table::default(), "nginx"), "no rule");
-    assert!(!table.uses_lock());
+    assert!(!table.requires_lock());
 }
 
 #[test]
@@ -79,12 +79,17 @@ fn a_policy_is_the_rules_own_else_the_defaults_else_the_contracts() {
 }
 
 #[test]
-fn a_table_says_whether_it_speaks_of_the_lock_itself() {
-    let uses = |rule: &str| table(&[rule]).uses_lock();
-    assert!(!uses("source: docker.io, mirrors: [r.corp]"));
-    assert!(!uses("source: docker.io, mirrors: [r.corp], lock: ignore"));
-    assert!(uses("source: docker.io, mirrors: [r.corp], lock: prefer"));
-    assert!(uses("source: docker.io, mirrors: [r.corp], lock: require"));
+fn a_table_says_whether_it_refuses_what_is_not_locked() {
+    let requires = |text: &str| parse(text).table.requires_lock();
+    let (plain, require) =
+        ("source: docker.io, mirrors: [r.corp]", "source: quay.io, mirrors: [r.corp/q], lock: require");
+    assert!(!requires(&document(&[plain])));
+    assert!(!requires(&document(&[&format!("{plain}, lock: prefer")])));
+    assert!(requires(&document(&[plain, require])));
+    let by_default = |rule: &str| document(&[rule]) + "defaults: {lock: require}\n";
+    assert!(requires(&by_default(plain)));
+    assert!(!requires(&by_default(&format!("{plain}, lock: ignore"))));
+    assert!(!requires(&by_default("source: docker.io, keep: true")));
 }
 
 #[test]

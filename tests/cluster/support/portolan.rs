@@ -34,10 +34,12 @@ pub struct Portolan {
     pub ops: String,
     /// The file with its audit lines.
     pub audit_log: PathBuf,
+    folder: PathBuf,
+    options: Options,
 }
 
 /// How to start one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The table's text, put into a file; without it `arguments` must say where the table is.
     pub table: Option<String>,
@@ -61,40 +63,29 @@ impl Portolan {
         let folder = folder("portolan");
         let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
         let ops = format!("127.0.0.1:{}", free_port("127.0.0.1"));
-        let audit = folder.join("audit.jsonl");
+        let audit_log = folder.join("audit.jsonl");
         let table = folder.join("table.yaml");
-        let process = Process::start(
-            &binary(),
-            |command| {
-                command
-                    .arg("serve")
-                    .args(["--listen", &address, "--ops-listen", &ops])
-                    .args(["--status-listen", &format!("127.0.0.1:{}", free_port("127.0.0.1"))])
-                    .args([Path::new("--audit-log"), &audit])
-                    // What the person who runs the tests has set up must not matter.
-                    .env_clear()
-                    .env("DOCKER_CONFIG", &folder)
-                    .env("HOME", &folder)
-                    .env("NO_COLOR", "1");
-                if let Some(folder) = &options.tls_folder {
-                    command.args([Path::new("--tls-dir"), folder]);
-                } else {
-                    let Pair { certificate, key } = authority::issue(&folder, 1);
-                    command.args([Path::new("--tls-cert"), &certificate, Path::new("--tls-key"), &key]);
-                }
-                if let Some(text) = &options.table {
-                    fs::write(&table, text).unwrap();
-                    command.args([Path::new("--table"), &table]);
-                }
-                command.args(&options.arguments).envs(options.variables.iter().cloned());
-            },
-            folder.join("log"),
-        )?;
-        Ok(Self { process, address, table, ops, audit_log: audit })
+        if let Some(text) = &options.table {
+            fs::write(&table, text).unwrap();
+        }
+        let process = start(&folder, &address, &ops, options)?;
+        Ok(Self { process, address, table, ops, audit_log, folder, options: options.clone() })
+    }
+
+    /// Ends it and starts it anew, with the same flags and files, at the same addresses; waits for nothing.
+    pub fn restart(&mut self) {
+        self.terminate();
+        self.process = start(&self.folder, &self.address, &self.ops, &self.options).unwrap();
     }
 
     /// Waits until `/readyz` says so.
     pub fn wait_ready(mut self) -> Self {
+        self.until_ready();
+        self
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn until_ready(&mut self) {
         eventually(READY_LIMIT, || {
             if let Some(status) = self.process.ended() {
                 panic!("portolan ended with {status}: {}", self.process.output());
@@ -104,7 +95,6 @@ impl Portolan {
                 other => Err(other),
             }
         });
-        self
     }
 
     /// Asks the ops port; status and body.
@@ -141,6 +131,35 @@ impl Portolan {
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.terminate(Duration::from_secs(20))
     }
+}
+
+fn start(folder: &Path, address: &str, ops: &str, options: &Options) -> Result<Process, Missing> {
+    Process::start(
+        &binary(),
+        |command| {
+            command
+                .arg("serve")
+                .args(["--listen", address, "--ops-listen", ops])
+                .args(["--status-listen", &format!("127.0.0.1:{}", free_port("127.0.0.1"))])
+                .args([Path::new("--audit-log"), &folder.join("audit.jsonl")])
+                // What the person who runs the tests has set up must not matter.
+                .env_clear()
+                .env("DOCKER_CONFIG", folder)
+                .env("HOME", folder)
+                .env("NO_COLOR", "1");
+            if let Some(folder) = &options.tls_folder {
+                command.args([Path::new("--tls-dir"), folder]);
+            } else {
+                let Pair { certificate, key } = authority::issue(folder, 1);
+                command.args([Path::new("--tls-cert"), &certificate, Path::new("--tls-key"), &key]);
+            }
+            if options.table.is_some() {
+                command.args([Path::new("--table"), &folder.join("table.yaml")]);
+            }
+            command.args(&options.arguments).envs(options.variables.iter().cloned());
+        },
+        folder.join("log"),
+    )
 }
 
 /// The binary under test: the one that ships if the caller built it, else the one that cargo just built.

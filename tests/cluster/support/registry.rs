@@ -188,6 +188,12 @@ impl Registry {
             .count()
     }
 
+    /// The lines of its access log: each a request, with its User-Agent at the end.
+    pub fn accesses(&self) -> Vec<String> {
+        let output = self.process.output();
+        output.lines().filter(|line| line.contains(" HTTP/1.1\"")).map(ToOwned::to_owned).collect()
+    }
+
     /// Ends it at once; its content stays.
     pub fn kill(&mut self) {
         self.process.kill();

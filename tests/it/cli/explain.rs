@@ -160,9 +160,50 @@ async fn what_keeps_it_from_finding_out_is_exit_2() {
 }
 
 #[tokio::test]
-async fn a_lock_is_said_to_have_no_effect_yet() {
+async fn the_lock_gives_digests_offline_and_denies_where_it_is_required() {
     let folder = folder();
-    folder.write("lock.yaml", &TABLE.replace("rules:", "defaults: {lock: prefer}\nrules:"));
-    let ended = folder.run(&["explain", "nginx", "--table", "lock.yaml", "--offline"]).await;
-    assert_eq!((ended.code, &*ended.stderr), (0, "warning: `lock` has no effect yet in this version\n"));
+    let digest = format!("sha256:{}", "a".repeat(64));
+    folder.write("lock.txt", &format!("registry.example.com/hub/library/nginx:1.25 {digest}\n"));
+    folder.write("require.yaml", &TABLE.replace("rules:", "defaults: {lock: require}\nrules:"));
+    let explain = async |table: &str, image: &str| {
+        let arguments = ["explain", image, "--table", table, "--lock", "lock.txt", "--offline", "-o", "json"];
+        let ended = folder.run(&arguments).await;
+        let row = serde_json::from_str::<Value>(&ended.stdout).unwrap()[0].clone();
+        (ended.code, row)
+    };
+    for table in ["table.yaml", "require.yaml"] {
+        let (code, row) = explain(table, "nginx:1.25").await;
+        assert_eq!(
+            (code, &row["reason"], &row["resolvedFrom"]),
+            (0, &"pinned".into(), &"lock".into()),
+            "{row}"
+        );
+        assert_eq!(row["digest"], digest);
+        assert_eq!(row["result"], format!("registry.example.com/hub/library/nginx:1.25@{digest}"));
+    }
+    let (code, row) = explain("table.yaml", "nginx:1.26").await;
+    assert_eq!((code, &row["reason"]), (0, &"offline".into()));
+    let (code, row) = explain("require.yaml", "nginx:1.26").await;
+    assert_eq!((code, &row["outcome"], &row["reason"]), (1, &"denied".into(), &"not-locked".into()));
+    assert_eq!((&row["result"], &row["digest"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_read_is_exit_2_and_says_why() {
+    let folder = folder();
+    let explain = async |lock: &str| {
+        folder.run(&["explain", "nginx", "--table", "table.yaml", "--lock", lock, "--offline"]).await.shown()
+    };
+    folder.write("lock.txt", "# by hand\nnginx:1.25 sha256:abc\n");
+    assert_snapshot!(explain("lock.txt").await, @r"
+    exit 2
+    --- stderr
+    error: cannot read the lock `lock.txt`: line 2, column 1: `nginx:1.25` is not written in full; write `docker.io/library/nginx:1.25`
+    line 2, column 12: `sha256:abc` is no digest: a digest of `sha256` has 64 lower-case hex digits; a line is a mirror's reference, a blank and a digest, as in `registry.example.com/hub/library/nginx:1.25 sha256:…`
+    ");
+    assert_snapshot!(explain("absent.txt").await, @r"
+    exit 2
+    --- stderr
+    error: cannot read the lock `absent.txt`: No such file or directory (os error 2)
+    ");
 }

@@ -55,6 +55,26 @@ async fn a_table_with_mistakes_ends_it_and_every_mistake_is_named() {
 }
 
 #[tokio::test]
+async fn a_lock_with_mistakes_ends_it_and_every_mistake_is_named() {
+    let folder = folder();
+    let serve = async |lock: &str| {
+        let ended = folder.run(&["serve", "--table", "table.yaml", "--tls-self", "--lock", lock]).await;
+        assert_eq!((ended.code, &*ended.stdout), (2, ""));
+        ended.stderr
+    };
+    folder.write("lock.txt", "nginx:1.25\n\nr.corp/app:1 sha256:abc");
+    let mistakes = serve("lock.txt").await;
+    // Above it are lines of the log.
+    let mistakes = &mistakes[mistakes.find("error: ").unwrap()..];
+    assert_snapshot!(mistakes, @r"
+    error: cannot read the lock `lock.txt`: line 1, column 1: `nginx:1.25` is not written in full; write `docker.io/library/nginx:1.25`
+    line 1, column 11: the line has no digest; a line is a mirror's reference, a blank and a digest, as in `registry.example.com/hub/library/nginx:1.25 sha256:…`
+    line 3, column 14: `sha256:abc` is no digest: a digest of `sha256` has 64 lower-case hex digits; a line is a mirror's reference, a blank and a digest, as in `registry.example.com/hub/library/nginx:1.25 sha256:…`
+    ");
+    assert_snapshot!(serve("absent.txt").await.lines().last().unwrap(), @"error: cannot read the lock `absent.txt`: No such file or directory (os error 2)");
+}
+
+#[tokio::test]
 async fn a_flag_that_cannot_be_read_is_named_with_its_remedy() {
     let folder = folder();
     let run = async |flag: &str, value: &str| {

@@ -50,9 +50,17 @@ struct Shared {
     mood: Mood,
     version: u64,
     objects: BTreeMap<(String, String), Value>,
-    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+    watchers: Vec<(Selected, mpsc::UnboundedSender<Bytes>)>,
     requests: Vec<String>,
     events: Vec<Value>,
+}
+
+/// Which objects a list or a watch is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Selected {
+    /// Those with the lock's label.
+    Locks,
+    Named(String),
 }
 
 impl FakeApiServer {
@@ -126,20 +134,32 @@ impl FakeApiServer {
 
     /// Creates or replaces an object, and tells the watchers.
     pub(super) fn put(&self, kind: &str, name: &str, data: &Value) {
+        self.put_labelled(kind, name, &json!({}), data);
+    }
+
+    /// Creates or replaces a ConfigMap with the lock's label.
+    pub(super) fn put_lock(&self, name: &str, data: &Value) {
+        self.put_labelled("configmaps", name, &json!({"portolan.dev/lock": "true"}), data);
+    }
+
+    fn put_labelled(&self, kind: &str, name: &str, labels: &Value, data: &Value) {
         let mut shared = self.shared();
         shared.version += 1;
         let object = json!({
             "apiVersion": "v1",
             "kind": if kind == "secrets" { "Secret" } else { "ConfigMap" },
             "metadata": {
-                "name": name, "namespace": NAMESPACE, "uid": format!("uid-of-{name}"),
+                "name": name,
+                "namespace": NAMESPACE,
+                "uid": format!("uid-of-{name}"),
                 "resourceVersion": shared.version.to_string(),
+                "labels": labels,
             },
             "data": data,
         });
         let known = shared.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
         let event = if known.is_some() { "MODIFIED" } else { "ADDED" };
-        shared.tell(name, &json!({"type": event, "object": object}));
+        shared.tell(&json!({"type": event, "object": object}));
     }
 
     /// Replaces an object without telling anybody, as if the watch's connection had died.
@@ -154,7 +174,7 @@ impl FakeApiServer {
         shared.version += 1;
         let mut object = shared.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
         object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
-        shared.tell(name, &json!({"type": "DELETED", "object": object}));
+        shared.tell(&json!({"type": "DELETED", "object": object}));
     }
 
     /// Sends a line to every watcher as it is.
@@ -191,22 +211,37 @@ impl Drop for FakeApiServer {
 }
 
 impl Shared {
-    fn tell(&mut self, name: &str, event: &Value) {
+    fn tell(&mut self, event: &Value) {
         let line = Bytes::from(format!("{event}\n"));
-        self.watchers.retain(|(watched, watcher)| watched != name || watcher.send(line.clone()).is_ok());
+        let object = &event["object"];
+        self.watchers.retain(|(watched, watcher)| !watched.has(object) || watcher.send(line.clone()).is_ok());
+    }
+
+    fn selected(&self, kind: &str, selected: &Selected) -> Vec<&Value> {
+        let of_kind = self.objects.iter().filter(|((of, _), _)| of == kind);
+        of_kind.map(|(_, object)| object).filter(|object| selected.has(object)).collect()
+    }
+}
+
+impl Selected {
+    fn has(&self, object: &Value) -> bool {
+        match self {
+            Self::Locks => object["metadata"]["labels"]["portolan.dev/lock"] == "true",
+            Self::Named(name) => object["metadata"]["name"] == **name,
+        }
     }
 }
 
 type SharedState = State<Arc<Mutex<Shared>>>;
 
-/// `list` and `watch`, of one named object only, as the shipped rights allow.
+/// `list` and `watch`, of one named object or of the lock's.
 async fn list(
     State(shared): SharedState,
     Path((namespace, kind)): Path<(String, String)>,
     uri: Uri,
 ) -> Response {
     assert_eq!(namespace, NAMESPACE);
-    let query = uri.query().unwrap_or_default().replace("%3D", "=");
+    let query = uri.query().unwrap_or_default().replace("%3D", "=").replace("%2F", "/");
     let parameters: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let watching = parameters.contains_key("watch");
     let mood = {
@@ -219,28 +254,29 @@ async fn list(
         Mood::Well | Mood::RefuseWatch(_) => {}
         other => return moody(other).await,
     }
-    let Some(name) =
-        parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="))
-    else {
-        return refusal(403);
+    let named = parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
+    let selected = match (named, parameters.get("labelSelector")) {
+        (Some(name), None) => Selected::Named(name.to_owned()),
+        (None, Some(&"portolan.dev/lock=true")) => Selected::Locks,
+        _ => return refusal(403),
     };
 
     let mut shared = shared.lock().unwrap();
     if !watching {
-        let items: Vec<_> = shared.objects.get(&(kind, name.to_owned())).into_iter().collect();
+        let items = shared.selected(&kind, &selected);
         let version = shared.version.to_string();
         return json_body(&json!({"kind": "List", "metadata": {"resourceVersion": version}, "items": items}));
     }
     let (sender, receiver) = mpsc::unbounded_channel();
     // What happened between the list and this watch.
     let since: u64 = parameters["resourceVersion"].parse().unwrap();
-    if let Some(object) = shared.objects.get(&(kind, name.to_owned())) {
+    for object in shared.selected(&kind, &selected) {
         let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         if version > since {
             sender.send(format!("{}\n", json!({"type": "MODIFIED", "object": object})).into()).unwrap();
         }
     }
-    shared.watchers.push((name.to_owned(), sender));
+    shared.watchers.push((selected, sender));
     let lines = futures::stream::unfold(receiver, async |mut receiver| {
         let line = receiver.recv().await?;
         Some((Ok::<_, std::io::Error>(line), receiver))

@@ -17,6 +17,7 @@ use portolan::{
     admission::{Admission, Options},
     audit::Log,
     image::Digest,
+    lock::Lock,
     metrics::Metrics,
     registry::{CachePolicy, Resolver},
     server::{
@@ -40,6 +41,7 @@ pub(crate) struct Webhook {
 /// What a webhook is made of; all but the table has defaults.
 pub(crate) struct Builder {
     table: String,
+    lock: String,
     pub(crate) policy: CachePolicy,
     pub(crate) options: Options,
 }
@@ -79,10 +81,16 @@ pub(crate) fn hub_table(registry: &FakeRegistry, further: &str) -> String {
 pub(crate) fn with_table(table: impl Into<String>) -> Builder {
     // Registries here answer at once, but the machine may be busy.
     let options = Options { resolve_timeout: Duration::from_secs(20), ..Options::default() };
-    Builder { table: table.into(), policy: CachePolicy::default(), options }
+    Builder { table: table.into(), lock: String::new(), policy: CachePolicy::default(), options }
 }
 
 impl Builder {
+    /// With these lines of a lock.
+    pub(crate) fn locked(mut self, lines: impl Into<String>) -> Self {
+        self.lock = lines.into();
+        self
+    }
+
     /// An answer counts for no longer than it takes to give it, and a registry that failed is asked again at once.
     pub(crate) fn forgetful(mut self) -> Self {
         let none = Duration::ZERO;
@@ -109,6 +117,7 @@ impl Builder {
         let (metrics, audit) = (Arc::new(Metrics::new()), Lines::default());
         let admission = Arc::new(Admission {
             table: ArcSwap::from_pointee(table),
+            lock: ArcSwap::from_pointee(Lock::parse(&self.lock).unwrap()),
             resolver,
             log: Log::start_with(audit.clone(), Log::QUEUE, Arc::clone(&metrics)).unwrap(),
             metrics,
