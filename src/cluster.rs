@@ -22,7 +22,7 @@ pub use self::{
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
     events::{Events, Notice},
     last_good::{LAST_GOOD, LastGood},
-    lock_watch::{LOCK_LABEL, LockTexts, LockWatch, read_lock, watch_lock},
+    lock_watch::{LockTexts, LockWatch, read_lock, watch_lock},
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,

@@ -173,5 +173,11 @@ impl Line {
     }
 }
 
+/// The label that makes a ConfigMap in Portolan's namespace a lock, with the value `true`.
+pub const LABEL: &str = "portolan.dev/lock";
+
+/// The selector of such ConfigMaps.
+pub const SELECTOR: &str = "portolan.dev/lock=true";
+
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! Checks an edit of the table's or a lock's ConfigMap before it is stored: refused with what the watch would refuse it
 //! with.
 //!
-//! It reads a document with [`Table::parse`] and [`Lock::read`], as the watch and `explain` do, so that nothing is accepted that cannot be
-//! loaded. Reading takes a while with thousands of rules: it is done where threads may be blocked, so that admissions of
-//! Pods go on beside it. Portolan's own failure, a panic included, allows the edit with a warning.
+//! It reads a document with [`Table::parse`] and [`Lock::read`], as the watch and `explain` do, so that nothing is
+//! accepted that cannot be loaded. Reading takes a while with thousands of rules: it is done where threads may be blocked,
+//! so that admissions of Pods go on beside it. Portolan's own failure, a panic included, allows the edit with a warning.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Deadline, Reply, message};
 use crate::{
-    lock::{Document, Lock},
+    lock::{self, Document, Lock},
     metrics::{Metrics, Verdict as Counted},
     review::{Answer, ConfigMap, ConfigMapRequest, Envelope, ParseReviewError, Texts, Verdict},
     table::{Parsed, Table},
@@ -105,7 +105,7 @@ impl Validation {
             }
             _ => Ok(Vec::new()),
         };
-        let of_lock = match object.label(LOCK_LABEL) {
+        let of_lock = match object.label(lock::LABEL) {
             Some(value) if self.lock_namespace.as_deref() == Some(&*request.namespace) => {
                 lock_findings(request, object, value)
             }
@@ -140,7 +140,7 @@ fn lock_findings(
     label: &str,
 ) -> Result<Vec<String>, String> {
     if label != "true" {
-        return Ok(vec![format!("label `{LOCK_LABEL}` is not `true`, so that this ConfigMap is no lock")]);
+        return Ok(vec![format!("label `{}` is not `true`, so that this ConfigMap is no lock", lock::LABEL)]);
     }
     let (namespace, name) = (&*request.namespace, &*request.name);
     let texts = object.data.iter().flat_map(Texts::iter);
@@ -150,7 +150,7 @@ fn lock_findings(
         Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
         Ok(_) => Ok(Vec::new()),
         Err(problems) => {
-            let place = format!("the ConfigMaps of `{namespace}` labelled `{LOCK_LABEL}=true`");
+            let place = format!("the ConfigMaps of `{namespace}` labelled `{}`", lock::SELECTOR);
             Err(format!("cannot read the lock in {place}: {problems}"))
         }
     }
@@ -230,9 +230,6 @@ fn bounded(findings: &[String]) -> Vec<String> {
     }
     warnings
 }
-
-/// What makes a ConfigMap in Portolan's namespace a lock, with the value `true`.
-const LOCK_LABEL: &str = "portolan.dev/lock";
 
 /// The longest that a check may take: the biggest table takes a tenth of it.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use crate::{
     admission::{Asking, decide},
     cluster::{self, LockTexts, TableText},
     image::{Digest, Reference},
-    lock::Lock,
+    lock::{self, Lock},
     registry::{CachePolicy, Credentials, Resolver},
     rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
     server::{ConfigMapName, endpoints, read_maps},
@@ -190,9 +190,8 @@ async fn read_lock(args: &ExplainArgs, client: Option<&cluster::Client>) -> anyh
     }
     let Some(client) = client else { return Ok(Lock::default()) };
     let namespace = &args.table_configmap.namespace;
-    let unreadable = || {
-        format!("cannot read the lock in the ConfigMaps of `{namespace}` labelled `{}`", cluster::LOCK_LABEL)
-    };
+    let unreadable =
+        || format!("cannot read the lock in the ConfigMaps of `{namespace}` labelled `{}`", lock::SELECTOR);
     match cluster::read_lock(client, namespace).await.with_context(unreadable)? {
         LockTexts::Read(maps) => read_maps(&maps).with_context(unreadable),
         LockTexts::Unread => Ok(Lock::default()),

@@ -11,9 +11,7 @@ use super::{
     config_maps::{Keep, Selector, Watcher},
     trouble::{Trouble, TroubleReport},
 };
-
-/// The label, with its value, of the ConfigMaps that hold the lock.
-pub const LOCK_LABEL: &str = "portolan.dev/lock=true";
+use crate::lock;
 
 /// What the cluster says the lock is.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -37,7 +35,7 @@ pub struct LockWatch {
 /// Reads the lock's texts once.
 pub async fn read_lock(client: &Client, namespace: &str) -> Result<LockTexts, CallError> {
     let api: Api<ConfigMap> = Api::namespaced(client.kube.clone(), namespace);
-    let list = client.within_limit(api.list(&Selector::Label(LOCK_LABEL).list())).await?;
+    let list = client.within_limit(api.list(&Selector::Label(lock::SELECTOR).list())).await?;
     Ok(LockTexts::Read(list.items.into_iter().map(named).collect()))
 }
 
@@ -49,7 +47,7 @@ pub fn watch_lock(client: &Client, namespace: &str) -> LockWatch {
     let watcher = Watcher {
         client: client.clone(),
         api: Api::namespaced(client.kube.clone(), namespace),
-        selector: Selector::Label(LOCK_LABEL),
+        selector: Selector::Label(lock::SELECTOR),
         keep: Lock { texts: sender },
         trouble: trouble_report,
     };
