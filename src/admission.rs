@@ -82,7 +82,11 @@ impl Admission {
         let mode = if self.options.mode == Mode::Audit { Mode::Audit } else { mode };
         let deadline = Deadline::new(Instant::now(), timeout, self.options.resolve_timeout);
         let call = guard::Call { state: self, body: &body, mode, deadline };
-        guard::guard(call, admit::admit(call)).await
+        match guard::at_once(call, || admit::admit(call)) {
+            Some(reply) => reply,
+            // Begun anew, with the fetches that are under way by now.
+            None => Box::pin(guard::guard(call, admit::admit(call))).await,
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What answers when the admission itself cannot: a panic or an admission that never ends lets the Pod through.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::pin};
+use std::{
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+};
 
-use futures::{FutureExt as _, future::poll_immediate};
+use futures::FutureExt as _;
 
 use super::{Admission, Deadline, Reply, message};
 use crate::{
@@ -20,23 +23,33 @@ pub(super) struct Call<'a> {
     pub(super) deadline: Deadline,
 }
 
-/// Waits for `admission` and answers for it if it panics or does not end: allowed, without a patch, with a warning.
+/// The answer of an admission that need not wait, also if it panics; `None` if it must.
 ///
-/// An admission that is ready at its first poll costs no timer.
+/// Its future lies on the stack and is dropped. Kept for later, it would take some kilobytes of the heap for every Pod,
+/// which musl's allocator gets from the system and gives back each time.
+pub(super) fn at_once<F: Future<Output = Reply>>(
+    call: Call<'_>,
+    admission: impl FnOnce() -> F,
+) -> Option<Reply> {
+    panic::catch_unwind(AssertUnwindSafe(|| admission().now_or_never()))
+        .unwrap_or_else(|_panic| Some(call.panicked()))
+}
+
+/// Waits for `admission` and answers for it if it panics or does not end: allowed, without a patch, with a warning.
 pub(super) async fn guard(call: Call<'_>, admission: impl Future<Output = Reply>) -> Reply {
-    let mut admission = pin!(AssertUnwindSafe(admission).catch_unwind());
-    let ended = match poll_immediate(&mut admission).await {
-        Some(ended) => Ok(ended),
-        None => tokio::time::timeout_at(call.deadline.answer.into(), admission).await,
-    };
-    match ended {
+    let admission = AssertUnwindSafe(admission).catch_unwind();
+    match tokio::time::timeout_at(call.deadline.answer.into(), admission).await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(_panic)) => call.fail_open("the admission panicked"),
+        Ok(Err(_panic)) => call.panicked(),
         Err(_elapsed) => call.fail_open("the admission did not end in time"),
     }
 }
 
 impl Call<'_> {
+    fn panicked(self) -> Reply {
+        self.fail_open("the admission panicked")
+    }
+
     /// The answer to a review that Portolan failed at, whatever the table says.
     pub(super) fn fail_open(self, cause: &'static str) -> Reply {
         let envelope = match Envelope::parse(self.body) {

@@ -121,3 +121,16 @@ fn registries_are_waited_for_a_second_less_than_the_api_server_waits() {
         assert_eq!(deadline.answer - started, answer, "{timeout:?}, {resolve_timeout:?}");
     }
 }
+
+#[test]
+fn at_once_is_answered_what_need_not_wait_and_what_panics() {
+    let state = admission();
+    let body = review(false);
+    let call = Call { state: &state, body: body.as_bytes(), mode: Mode::Enforce, deadline: deadline() };
+    let own = Reply { status: 200, body: b"own".to_vec() };
+    assert_eq!(at_once(call, || future::ready(own.clone())), Some(own));
+    assert_eq!(at_once(call, future::pending), None);
+    let panicked = at_once(call, || async { panic!("a bug") });
+    assert_let_through(&panicked.unwrap(), "the admission panicked");
+    assert_eq!(state.metrics.internal_errors.get(), 1);
+}
