@@ -89,6 +89,20 @@ impl Lock {
         read::read(documents)
     }
 
+    /// Reads keys of ConfigMaps as one lock: each the ConfigMap's name, the key and the text under it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by ConfigMap, key and place.
+    pub fn read_keys<'a>(
+        keys: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+    ) -> Result<Self, Problems> {
+        let named: Vec<_> = keys
+            .into_iter()
+            .map(|(map, key, text)| (format!("ConfigMap `{map}`, key `{key}`"), text))
+            .collect();
+        Self::read(named.iter().map(|(name, text)| Document { name: Some(name), text }))
+    }
+
     /// What the lock says about a place in a mirror: of a reference with a digest, whether a line of its repository
     /// has that digest, else the digest of the line for its tag.
     ///

@@ -7,7 +7,7 @@
 use std::{
     fmt,
     sync::atomic::{AtomicI64, AtomicU64},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use prometheus_client::{
@@ -90,6 +90,11 @@ pub type Count = Gauge<i64, AtomicI64>;
 
 /// A gauge that holds a moment, in seconds since 1970.
 pub type Stamp = Gauge<f64, AtomicU64>;
+
+/// A moment as a [`Stamp`] has it: seconds after 1970, and 0 before.
+pub fn seconds(moment: SystemTime) -> f64 {
+    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
 
 /// How an admission, or the check of an edit, ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,7 @@
 //! Checks an edit of the table's or a lock's ConfigMap before it is stored: refused with what the watch would refuse it
 //! with.
 //!
-//! It reads a document with [`Table::parse`] and [`Lock::read`], as the watch and `explain` do, so that nothing is
+//! It reads a document with [`Table::parse`] and [`Lock::read_keys`], as the watch and `explain` do, so that nothing is
 //! accepted that cannot be loaded. Reading takes a while with thousands of rules: it is done where threads may be blocked,
 //! so that admissions of Pods go on beside it. Portolan's own failure, a panic included, allows the edit with a warning.
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Deadline, Reply, message};
 use crate::{
-    lock::{self, Document, Lock},
+    lock::{self, Lock},
     metrics::{Metrics, Verdict as Counted},
     review::{Answer, ConfigMap, ConfigMapRequest, Envelope, ParseReviewError, Texts, Verdict},
     table::{Parsed, Table},
@@ -144,9 +144,7 @@ fn lock_findings(
     }
     let (namespace, name) = (&*request.namespace, &*request.name);
     let texts = object.data.iter().flat_map(Texts::iter);
-    let named: Vec<_> = texts.map(|(key, text)| (format!("ConfigMap `{name}`, key `{key}`"), text)).collect();
-    let documents = named.iter().map(|(name, text)| Document { name: Some(name), text });
-    match Lock::read(documents) {
+    match Lock::read_keys(texts.map(|(key, text)| (name, key, text))) {
         Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
         Ok(_) => Ok(Vec::new()),
         Err(problems) => {

@@ -8,7 +8,8 @@ use super::{Condition, problems::on_one_line};
 use crate::{
     admission::Admission,
     cluster::LockTexts,
-    lock::{Document, Lock, Problems},
+    lock::{Lock, Problems},
+    metrics::seconds,
     tls::wall_clock,
 };
 
@@ -64,11 +65,7 @@ impl LockKeeper {
             Reading::Lock(lock) => {
                 tracing::info!(lines = lock.lines().len(), "lock in force");
                 self.put_in_force(lock);
-                self.admission.metrics.lock_last_success.set(
-                    wall_clock()
-                        .duration_since(std::time::UNIX_EPOCH)
-                        .map_or(0.0, |since| since.as_secs_f64()),
-                );
+                self.admission.metrics.lock_last_success.set(seconds(wall_clock()));
                 self.condition.meet();
                 self.advance(Progress::Read);
             }
@@ -104,13 +101,9 @@ impl LockKeeper {
 
 /// Reads the ConfigMaps' texts as one lock.
 pub fn read_maps(maps: &BTreeMap<String, Arc<BTreeMap<String, String>>>) -> Result<Lock, Problems> {
-    let named: Vec<_> = maps
-        .iter()
-        .flat_map(|(map, data)| {
-            data.iter().map(move |(key, text)| (format!("ConfigMap `{map}`, key `{key}`"), text))
-        })
-        .collect();
-    Lock::read(named.iter().map(|(name, text)| Document { name: Some(name), text }))
+    Lock::read_keys(maps.iter().flat_map(|(map, data)| {
+        data.iter().map(move |(key, text)| (map.as_str(), key.as_str(), text.as_str()))
+    }))
 }
 
 /// [`Reading`] of a cluster's texts.

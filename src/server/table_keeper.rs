@@ -12,6 +12,7 @@ use super::{
 use crate::{
     admission::Admission,
     cluster::{Events, LAST_GOOD, LastGood, Notice, SecretNames, SecretState, Secrets, TABLE_KEY, TableText},
+    metrics::seconds,
     registry::Credentials,
     table::{Parsed, Table},
     tls::wall_clock,
@@ -160,9 +161,7 @@ impl TableKeeper {
         }
         let metrics = &self.admission.metrics;
         metrics.table_rules.set(i64::try_from(table.rules().len()).unwrap_or(i64::MAX));
-        metrics
-            .table_last_success
-            .set(wall_clock().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+        metrics.table_last_success.set(seconds(wall_clock()));
         let table = Arc::new(table);
         self.names.send_if_modified(|names| {
             let wanted = secret_names(&table);

@@ -15,7 +15,7 @@ use super::{
     Authority, IssueError,
     pair::{Contents, Pair, PairFiles, ReadPairError},
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, seconds};
 
 /// The pair that handshakes use; without one they fail. Reading it waits for nobody.
 #[derive(Debug, Default)]
@@ -254,10 +254,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-fn seconds(moment: SystemTime) -> f64 {
-    moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Now, by the clock that certificates begin and end by.
