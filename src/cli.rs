@@ -8,6 +8,7 @@ mod duration;
 mod explain;
 mod printer;
 mod serve;
+mod table_args;
 
 use std::{io, process::ExitCode};
 

@@ -2,23 +2,23 @@
 
 use std::{
     io::BufRead as _,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ExitStatus, OutputFormat, Printer, parse_duration};
+use super::{
+    ExitStatus, OutputFormat, Printer, parse_duration,
+    table_args::{Opened, TableArgs},
+};
 use crate::{
     admission::{Asking, decide},
-    cluster::{self, LockTexts, TableText},
     image::{Digest, Reference},
-    lock::{self, Lock},
     registry::{CachePolicy, Credentials, Resolver},
     rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
-    server::{ConfigMapName, endpoints, read_maps},
+    server::endpoints,
     table::{Considered, Mirror, Rule, Table},
 };
 
@@ -33,17 +33,8 @@ pub(super) struct ExplainArgs {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// File with the mapping table
-    #[arg(long, value_name = "FILE", conflicts_with = "table_configmap")]
-    table: Option<PathBuf>,
-
-    /// ConfigMap with the mapping table
-    #[arg(long, value_name = "NS/NAME", default_value = "portolan/portolan-table")]
-    table_configmap: ConfigMapName,
-
-    /// File with the lock [default: with a table in a ConfigMap, the ConfigMaps labelled `portolan.dev/lock: "true"` beside it]
-    #[arg(long, value_name = "FILE")]
-    lock: Option<PathBuf>,
+    #[command(flatten)]
+    tables: TableArgs,
 
     /// Namespace of the Pod; without it only rules for all namespaces count
     #[arg(short, long, value_name = "NS")]
@@ -91,12 +82,7 @@ pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<E
     let images = images(&args.images)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = match args.table {
-            Some(_) => None,
-            None => Some(connect(args).await?),
-        };
-        let table = read_table(args, client.as_ref(), printer).await?;
-        let lock = read_lock(args, client.as_ref()).await?;
+        let Opened { table, lock } = args.tables.open(printer).await?;
         let resolver = Resolver::new(CachePolicy::default());
         if !args.offline {
             let logins = Credentials::from_environment().context("cannot read the registry logins")?;
@@ -140,62 +126,6 @@ fn images(named: &[String]) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(images)
-}
-
-async fn connect(args: &ExplainArgs) -> anyhow::Result<cluster::Client> {
-    cluster::Client::connect(cluster::WatchPolicy::default())
-        .await
-        .with_context(|| format!("cannot read the mapping table in ConfigMap `{}`", args.table_configmap))
-}
-
-async fn read_table(
-    args: &ExplainArgs,
-    client: Option<&cluster::Client>,
-    printer: &mut Printer,
-) -> anyhow::Result<Table> {
-    let (text, place) = match (&args.table, client) {
-        (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the mapping table `{}`", path.display()))?;
-            (text, format!("`{}`", path.display()))
-        }
-        (None, Some(client)) => {
-            let ConfigMapName { namespace, name } = &args.table_configmap;
-            let place = format!("in ConfigMap `{namespace}/{name}`");
-            let unreadable = || format!("cannot read the mapping table {place}");
-            let text = match cluster::read_table(client, namespace, name).await.with_context(unreadable)? {
-                TableText::Text { text, .. } => text.into_string(),
-                TableText::KeyMissing => bail!("{}: it has no key `{}`", unreadable(), cluster::TABLE_KEY),
-                TableText::Absent | TableText::Unread => {
-                    bail!("{}: there is no such ConfigMap", unreadable())
-                }
-            };
-            (text, place)
-        }
-        (None, None) => bail!("no mapping table was named, and there is no cluster to look in"),
-    };
-    let parsed = Table::parse(&text).with_context(|| format!("cannot read the mapping table {place}"))?;
-    for warning in &parsed.warnings {
-        printer.warning(&format!("mapping table {place}: {warning}"));
-    }
-    Ok(parsed.table)
-}
-
-/// The lock of the file named; else, beside a table of a cluster, that of its labelled ConfigMaps.
-async fn read_lock(args: &ExplainArgs, client: Option<&cluster::Client>) -> anyhow::Result<Lock> {
-    if let Some(path) = &args.lock {
-        let unreadable = || format!("cannot read the lock `{}`", path.display());
-        let text = std::fs::read_to_string(path).with_context(unreadable)?;
-        return Lock::parse(&text).with_context(unreadable);
-    }
-    let Some(client) = client else { return Ok(Lock::default()) };
-    let namespace = &args.table_configmap.namespace;
-    let unreadable =
-        || format!("cannot read the lock in the ConfigMaps of `{namespace}` labelled `{}`", lock::SELECTOR);
-    match cluster::read_lock(client, namespace).await.with_context(unreadable)? {
-        LockTexts::Read(maps) => read_maps(&maps).with_context(unreadable),
-        LockTexts::Unread => Ok(Lock::default()),
-    }
 }
 
 impl<'a> Row<'a> {
