@@ -2,9 +2,11 @@
 //!
 //! Most of what an admission costs is going through its review, of which nine tenths are skipped. `serde_json` checks
 //! that every key is UTF-8 and copies some of them first; this compares them as they stand and checks what is kept.
-//! What the two take and refuse is the same (tests feed both), but for three things: a struct is not read from an array,
-//! nesting is bounded also where values are skipped, and half of a surrogate pair reads as U+FFFD, as it does in Go.
+//! What the two take is the same (tests feed both), but for two things: a struct is not read from an array, and half of a
+//! surrogate pair reads as U+FFFD, as it does in Go. What is read and is not JSON is refused; of a list or an object that
+//! is skipped only strings and brackets are looked at, so that what is cut off is always seen.
 
+mod brackets;
 mod skip;
 mod string;
 

@@ -1,14 +1,13 @@
 //! Walking over values that nobody asked for.
 
-use super::{Mistake, Reader};
+use super::{Mistake, Reader, brackets};
 
 impl<'de> Reader<'de> {
     /// Passes one value, of which nothing is kept.
     pub(super) fn skip(&mut self) -> Result<(), Mistake> {
         match self.peek()? {
             b'"' => self.skip_string(),
-            b'{' => self.skip_object(),
-            b'[' => self.skip_list(),
+            b'[' | b'{' => self.skip_nested(),
             b'n' => self.word(b"null"),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
@@ -16,31 +15,11 @@ impl<'de> Reader<'de> {
         }
     }
 
-    fn skip_object(&mut self) -> Result<(), Mistake> {
-        self.enter()?;
-        let mut is_first = true;
-        while let Some(byte) = self.next(is_first, b'}')? {
-            is_first = false;
-            if byte != b'"' {
-                return Err(Mistake::Syntax);
-            }
-            self.skip_string()?;
-            self.pass(b':')?;
-            self.skip()?;
-        }
-        self.leave();
-        Ok(())
-    }
-
-    fn skip_list(&mut self) -> Result<(), Mistake> {
-        self.enter()?;
-        let mut is_first = true;
-        while self.next(is_first, b']')?.is_some() {
-            is_first = false;
-            self.skip()?;
-        }
-        self.leave();
-        Ok(())
+    /// Passes a list or an object; of what is in it only strings and brackets are looked at.
+    fn skip_nested(&mut self) -> Result<(), Mistake> {
+        let length = brackets::end(self.text.get(self.at..).unwrap_or_default());
+        self.at = length.map_or(self.text.len(), |length| self.at + length);
+        length.map(drop).ok_or(Mistake::End)
     }
 
     /// Passes one of the words that JSON has.
