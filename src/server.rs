@@ -8,6 +8,7 @@
 mod endpoints;
 mod file;
 mod health;
+mod heap;
 mod listener;
 mod lock_check;
 mod lock_keeper;

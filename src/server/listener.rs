@@ -38,7 +38,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::shutdown::{Phase, Shutdown};
+use super::{
+    heap::KeptGroups,
+    shutdown::{Phase, Shutdown},
+};
 use crate::{
     metrics::{Count, Metrics},
     tls::Acceptor,
@@ -148,6 +151,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
 ) -> Drained {
     let Listener { socket, limits } = listener;
+    let _groups = KeptGroups::take();
     let shared = Shared { limits, tls, router, metrics, leaving: AtomicBool::new(false) };
     let mut connections = Connections {
         shared: Arc::new(shared),
