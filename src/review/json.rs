@@ -3,6 +3,8 @@
 //! An answer is mostly strings put together, of which some hold JSON themselves. Writing them straight into the one
 //! buffer that they belong to saves the values and texts that a serialiser would be given.
 
+use wide::u8x16;
+
 /// Appends `text` as a JSON string, as `serde_json` writes it.
 pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -12,37 +14,62 @@ pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
 
 /// Appends what stands between the quotes of a JSON string.
 ///
-/// Eight bytes at a time are looked at and copied, so that the compiler knows the length: a few instructions, where a
-/// copy of any length is a call.
+/// Sixteen bytes at a time are looked at and copied, of a short text eight, so that the compiler knows the length: a few
+/// instructions, where a copy of any length is a call.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text.as_bytes();
-    out.reserve(rest.len() + 8);
-    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        out.extend_from_slice(word);
+    out.reserve(text.len() + PART);
+    let rest = push_parts(out, text.as_bytes(), first_special);
+    let rest = push_parts(out, rest, |word: &[u8; WORD]| {
         let found = specials(u64::from_le_bytes(*word));
-        if found == 0 {
-            rest = behind;
-            continue;
+        (found != 0).then(|| found.trailing_zeros() as usize / 8)
+    });
+    match text.as_bytes().last_chunk() {
+        // The end of a plain text is copied together with some of what was before it, once more.
+        Some(last) if specials(u64::from_le_bytes(*last)) == 0 => {
+            out.truncate(out.len() + rest.len() - WORD);
+            out.extend_from_slice(last);
         }
+        _ => rest.iter().for_each(|byte| push_byte(out, *byte)),
+    }
+}
+
+/// Appends `text` but for its end, which is shorter than `N` and is given back. `first` says which of `N` bytes is the
+/// first that may not stand for itself.
+#[inline]
+fn push_parts<'t, const N: usize>(
+    out: &mut Vec<u8>,
+    mut text: &'t [u8],
+    first: impl Fn(&[u8; N]) -> Option<usize>,
+) -> &'t [u8] {
+    while let Some((part, behind)) = text.split_first_chunk() {
+        out.extend_from_slice(part);
+        let Some(plain) = first(part) else {
+            text = behind;
+            continue;
+        };
         // Once more from the special one on.
-        let plain = found.trailing_zeros() as usize / 8;
-        out.truncate(out.len() - 8 + plain);
-        let Some((special, behind)) = rest.get(plain..).and_then(<[u8]>::split_first) else { break };
+        out.truncate(out.len() - N + plain);
+        let Some((special, behind)) = text.get(plain..).and_then(<[u8]>::split_first) else { break };
         if matches!(special, b'"' | b'\\') {
             out.extend_from_slice(&[b'\\', *special]);
         } else {
             push_byte(out, *special);
         }
-        rest = behind;
+        text = behind;
     }
-    match text.as_bytes().last_chunk::<8>() {
-        // The end of a plain text is copied together with some of what was before it, once more.
-        Some(last) if specials(u64::from_le_bytes(*last)) == 0 => {
-            out.truncate(out.len() + rest.len() - 8);
-            out.extend_from_slice(last);
-        }
-        _ => rest.iter().for_each(|byte| push_byte(out, *byte)),
-    }
+    text
+}
+
+/// Which of sixteen bytes is the first that may not stand for itself in a string.
+#[inline]
+fn first_special(part: &[u8; PART]) -> Option<usize> {
+    let part = u8x16::new(*part);
+    let last_control = u8x16::splat(b' ' - 1);
+    let found = part.simd_eq(u8x16::splat(b'"'))
+        | part.simd_eq(u8x16::splat(b'\\'))
+        | part.min(last_control).simd_eq(part);
+    let found = found.to_bitmask();
+    (found != 0).then(|| found.trailing_zeros() as usize)
 }
 
 fn push_byte(out: &mut Vec<u8>, byte: u8) {
@@ -80,6 +107,12 @@ pub(super) fn specials(word: u64) -> u64 {
 pub(super) fn is_special(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
+
+/// Bytes that are compared at once.
+const PART: usize = 16;
+
+/// Bytes of a word.
+const WORD: usize = 8;
 
 #[cfg(test)]
 mod tests {
