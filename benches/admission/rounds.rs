@@ -7,7 +7,7 @@ use crate::{
     bodies::Body,
     load::{Load, Turn},
     median,
-    servers::{Server, Setup},
+    servers::{self, Server, Setup},
     tables,
 };
 
@@ -50,11 +50,18 @@ pub(crate) fn three_servers(plan: &Plan, setup: &Setup) {
     assert_eq!(dropped, 0, "audit records were lost: the figures are not those of all the work");
 }
 
-/// Portolan with 10 rules and with 100,000.
+/// Portolan with 10 rules, with 100,000, and with as many and a lock that has every image.
 pub(crate) fn few_and_many_rules(plan: &Plan, setup: &Setup) {
     println!("\n## {} rules and {}\n", tables::FEW, tables::MANY);
-    println!("| body | rules | CPU µs (least–most) | × {} rules |\n|---|---|---|---|", tables::FEW);
-    let servers = [tables::FEW, tables::MANY].map(|rules| setup.portolan(rules));
+    println!("| body | server | CPU µs (least–most) | × {} rules |\n|---|---|---|---|", tables::FEW);
+    let [few, many] = [tables::FEW, tables::MANY].map(|rules| setup.portolan(rules));
+    let mut lines = Vec::new();
+    for body in Body::of(plan) {
+        lines.extend(servers::pinned(&body.bytes, &few.checked_answer(&body.bytes, setup)));
+    }
+    lines.sort();
+    lines.dedup();
+    let servers = [few, many, setup.locked_portolan(tables::MANY, &lines)];
     for body in Body::of(plan) {
         for server in &servers {
             server.checked_answer(&body.bytes, setup);

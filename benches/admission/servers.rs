@@ -68,15 +68,32 @@ impl Setup {
 
     /// Starts Portolan with that many rules.
     pub(crate) fn portolan(&self, rules: usize) -> Server {
+        self.portolan_with(rules, None)
+    }
+
+    /// Starts Portolan with that many rules and a lock that has as many other lines and these, each an image in its
+    /// mirror and its digest.
+    pub(crate) fn locked_portolan(&self, rules: usize, lines: &[(String, String)]) -> Server {
+        let lock = self.folder.path().join("lock");
+        std::fs::write(&lock, tables::lock(rules, &self.registry.to_string(), lines)).unwrap();
+        self.portolan_with(rules, Some(&lock))
+    }
+
+    fn portolan_with(&self, rules: usize, lock: Option<&Path>) -> Server {
         let (address, ops) = (free_address(), free_address());
         let table = self.folder.path().join(format!("table-{rules}.yaml"));
         std::fs::write(&table, tables::text(rules, &self.registry.to_string())).unwrap();
-        let path = self.folder.path().join(format!("audit-{rules}.jsonl"));
+        let path = self.folder.path().join(format!("audit-{}.jsonl", address.port()));
         let mut command = Command::new(&self.portolan);
         command.args(["serve", "--listen", &address.to_string(), "--ops-listen", &ops.to_string()]);
         command.arg("--tls-dir").arg(self.folder.path()).arg("--table").arg(table);
         command.arg("--audit-log").arg(&path).args(["--fresh", "10h"]);
-        self.server(&format!("Portolan, {rules} rules"), &command, address, Some(Audit { path, ops }))
+        let mut name = format!("Portolan, {rules} rules");
+        if let Some(lock) = lock {
+            command.arg("--lock").arg(lock);
+            name.push_str(" and a lock");
+        }
+        self.server(&name, &command, address, Some(Audit { path, ops }))
     }
 
     fn server(&self, name: &str, command: &Command, address: SocketAddr, audit: Option<Audit>) -> Server {
@@ -148,6 +165,16 @@ pub(crate) fn run_pinned(args: &[&str]) {
 /// Whether Portolan's answer is right: the patch applies, and then every image is in the registry and pinned to the
 /// digest that the registry gives.
 fn check(body: &[u8], answer: &[u8], setup: &Setup) {
+    for (place, digest) in pinned(body, answer) {
+        let (name, tag) = place.rsplit_once(':').unwrap();
+        let repository = name.strip_prefix(&format!("{}/", setup.registry)).unwrap();
+        let path = format!("/v2/{repository}/manifests/{tag} HTTP/1.1");
+        assert_eq!(digest, portolan::image::Digest::of(path.as_bytes()).as_str(), "{place}");
+    }
+}
+
+/// The images of the Pod after the patch, each with its digest.
+pub(crate) fn pinned(body: &[u8], answer: &[u8]) -> Vec<(String, String)> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let review: Value = serde_json::from_slice(body).unwrap();
     let answer: Value = serde_json::from_slice(answer).unwrap();
@@ -162,21 +189,19 @@ fn check(body: &[u8], answer: &[u8], setup: &Setup) {
     json_patch::patch(&mut pod, &patch).unwrap();
     let lists = ["initContainers", "containers"];
     let containers = lists.iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
-    let mut images = 0;
-    for container in containers {
-        let image = container["image"].as_str().unwrap();
-        let (place, digest) = image.split_once('@').unwrap_or_else(|| panic!("`{image}` is not pinned"));
-        let (name, tag) = place.rsplit_once(':').unwrap();
-        let repository = name.strip_prefix(&format!("{}/", setup.registry)).unwrap();
-        let path = format!("/v2/{repository}/manifests/{tag} HTTP/1.1");
-        assert_eq!(digest, portolan::image::Digest::of(path.as_bytes()).as_str(), "{image}");
-        images += 1;
-    }
-    assert!(images > 0);
+    let images: Vec<_> = containers
+        .map(|container| {
+            let image = container["image"].as_str().unwrap();
+            let (place, digest) = image.split_once('@').unwrap_or_else(|| panic!("`{image}` is not pinned"));
+            (place.to_owned(), digest.to_owned())
+        })
+        .collect();
+    assert!(!images.is_empty());
+    images
 }
 
-/// A few megabytes of audit log.
-const TIDIED_EVERY: Duration = Duration::from_millis(50);
+/// Half a megabyte of audit log: giving that back is too short to be felt by the load, which has the same core.
+const TIDIED_EVERY: Duration = Duration::from_millis(5);
 
 /// How many answers are checked on each connection.
 const CHECKED: usize = 50;

@@ -22,6 +22,18 @@ pub(crate) fn text(rules: usize, registry: &str) -> String {
     text
 }
 
+/// A lock that has `lines` and as many others as there are `rules`.
+pub(crate) fn lock(rules: usize, registry: &str, lines: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (reference, digest) in lines {
+        writeln!(text, "{reference} {digest}").unwrap();
+    }
+    for number in 0..rules {
+        writeln!(text, "{registry}/project-{number}:1 sha256:{number:064x}").unwrap();
+    }
+    text
+}
+
 /// A rule that no recorded image is held by.
 fn other(number: usize, add: &mut impl FnMut(&str, &str)) {
     let source = format!("registry-{}.example.com/team-{}/project-{number}", number % 50, number % 1000);
