@@ -1,5 +1,6 @@
-//! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, the last good table kept beside
-//! them, Events on the one, and the Secrets that the table names.
+//! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, the last good table and answers
+//! of registries kept beside them, Events on the one, the Secrets that the table names, and the Lease by which one
+//! replica does what one is enough for.
 //!
 //! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
 //! kube's types leaves this room.
@@ -8,20 +9,24 @@
 //! value published and says what is wrong in [`Trouble`]. It ends when nobody holds its receivers any more; should
 //! it die of a bug, the receivers' `changed` fails, and their owner has to end the process.
 
+mod answers;
 mod backoff;
 mod client;
 mod config_maps;
 mod events;
 mod last_good;
+mod lease;
 mod lock_watch;
 mod secrets;
 mod table_watch;
 mod trouble;
 
 pub use self::{
+    answers::{Answers, AnswersProblem, Kept, KeptAnswer, LineProblem, Plan, answers_names},
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
     events::{Events, Notice},
     last_good::{LAST_GOOD, LastGood},
+    lease::{LEASE, Lease, LeasePolicy},
     lock_watch::{LockTexts, LockWatch, read_lock, watch_lock},
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},

@@ -35,6 +35,12 @@ use crate::rewrite::{Mode, Outcome, Reason, ResolvedFrom};
 pub struct Metrics {
     /// Errors that the audit log's writer met, such as a full disk.
     pub audit_errors: Counter,
+    /// Failed attempts to read or write the answers kept in the cluster.
+    pub answers_errors: Counter,
+    /// How many answers are kept in the cluster, as this replica last saw.
+    pub answers_kept: Count,
+    /// How many answers from before the start could be used at the start.
+    pub answers_restored: Count,
     /// Records that found the audit log's queue full.
     pub audit_dropped: Counter,
     /// How many answers of registries are remembered.
@@ -53,6 +59,10 @@ pub struct Metrics {
     pub last_good_errors: Counter,
     /// 1 while the table in force is the kept one, because at start there was no good one.
     pub last_good_in_force: Count,
+    /// Failed attempts to read or write the Lease.
+    pub lease_errors: Counter,
+    /// 1 while this replica holds the Lease.
+    pub lease_held: Count,
     /// Locks that were refused.
     pub lock_errors: Counter,
     /// When a lock was last taken into force.
@@ -154,6 +164,9 @@ impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
         let mut metrics = Self {
+            answers_errors: Counter::default(),
+            answers_kept: Gauge::default(),
+            answers_restored: Gauge::default(),
             audit_errors: Counter::default(),
             audit_dropped: Counter::default(),
             cache_entries: Gauge::default(),
@@ -164,6 +177,8 @@ impl Metrics {
             internal_errors: Counter::default(),
             last_good_errors: Counter::default(),
             last_good_in_force: Gauge::default(),
+            lease_errors: Counter::default(),
+            lease_held: Gauge::default(),
             lock_errors: Counter::default(),
             lock_last_success: Gauge::default(),
             lock_lines: Gauge::default(),
@@ -300,6 +315,27 @@ impl Metrics {
             "table_last_good_errors",
             "Attempts to keep the last good table in the cluster that failed",
             self.last_good_errors.clone(),
+        );
+        registry.register(
+            "answers_kept",
+            "Answers kept in the cluster for a start without registries, as this replica last saw",
+            self.answers_kept.clone(),
+        );
+        registry.register(
+            "answers_restored",
+            "Answers kept in the cluster that could be used when this replica started",
+            self.answers_restored.clone(),
+        );
+        registry.register(
+            "answers_errors",
+            "Attempts to read or write the answers kept in the cluster that failed",
+            self.answers_errors.clone(),
+        );
+        registry.register("lease_held", "1 while this replica holds the Lease", self.lease_held.clone());
+        registry.register(
+            "lease_errors",
+            "Attempts to read or write the Lease that failed",
+            self.lease_errors.clone(),
         );
         registry.register("event_errors", "Events that could not be written", self.event_errors.clone());
         registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
@@ -564,6 +600,9 @@ mod tests {
         let text = metrics.encode();
         for line in [
             concat!("portolan_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "portolan_answers_errors_total 0",
+            "portolan_answers_kept 0",
+            "portolan_answers_restored 0",
             "portolan_audit_dropped_total 0",
             "portolan_audit_errors_total 0",
             "portolan_cache_entries 0",
@@ -572,6 +611,8 @@ mod tests {
             "portolan_connections 1",
             "portolan_event_errors_total 0",
             "portolan_internal_errors_total 0",
+            "portolan_lease_errors_total 0",
+            "portolan_lease_held 0",
             "portolan_lock_errors_total 0",
             "portolan_lock_last_success_timestamp_seconds 0.0",
             "portolan_lock_lines 0",

@@ -7,8 +7,9 @@
 //!
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
-//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `resolver` asks in order, `refresh`
-//! asks again in the background, and `verify` looks for locked digests there.
+//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
+//! processes, `resolver` asks in order, `refresh` asks again in the background, and `verify` looks for locked digests
+//! there.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
@@ -25,6 +26,7 @@ mod flight;
 mod host;
 mod manifest;
 mod memory;
+mod past;
 mod policy;
 mod refresh;
 mod registries;
@@ -38,6 +40,7 @@ pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
 pub use counters::Counts;
 pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
+pub use past::{LoginName, PastAnswer};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;
 pub use trust::TrustError;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a request that was written before the end of the drain delay is answered.
 
+mod answer_keeper;
 mod endpoints;
 mod file;
 mod health;
@@ -21,6 +22,7 @@ mod table_keeper;
 mod table_source;
 
 pub use crate::audit::Destination as AuditDestination;
+pub use answer_keeper::KeepAnswers;
 pub use endpoints::{endpoints, reach};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};

@@ -10,7 +10,7 @@ use crate::{
     admission, cluster,
     registry::CachePolicy,
     rewrite,
-    server::{self, AuditDestination, CertificateSource, ConfigMapName, Settings, TableSource},
+    server::{self, AuditDestination, CertificateSource, ConfigMapName, KeepAnswers, Settings, TableSource},
 };
 
 /// How the webhook is to run.
@@ -95,6 +95,14 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_NEGATIVE_ENTRIES", value_name = "N", default_value_t = 10_000)]
     negative_entries: u64,
 
+    /// Most answers that are kept in the cluster, for a start without registries; 0: none
+    #[arg(long, env = "PORTOLAN_KEEP_ANSWERS", value_name = "N", default_value_t = 10_000)]
+    keep_answers: usize,
+
+    /// Shortest time between two times that answers are written to the cluster. For tests.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration, hide = true)]
+    keep_answers_every: Duration,
+
     /// How often every locked digest is looked for in its mirror, in the background
     #[arg(long, env = "PORTOLAN_LOCK_CHECK", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     lock_check: Duration,
@@ -174,6 +182,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
             negative_entries: args.negative_entries,
             ..CachePolicy::default()
         },
+        keep_answers: KeepAnswers { entries: args.keep_answers, every: args.keep_answers_every },
         drain_delay: args.drain_delay,
     })
 }

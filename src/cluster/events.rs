@@ -121,7 +121,7 @@ fn event(notice: &Notice, uid: Option<String>, resource_version: Option<String>)
 }
 
 /// The Pod's name, which is its host name.
-fn instance() -> String {
+pub(super) fn instance() -> String {
     let mut instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     if let Some(name) = &mut instance {
         name.truncate(name.floor_char_boundary(MAX_INSTANCE));

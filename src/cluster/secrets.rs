@@ -78,6 +78,7 @@ pub struct Secret {
     docker_config: Option<Box<[u8]>>,
     tls_certificate: Option<Box<[u8]>>,
     tls_key: Option<Box<[u8]>>,
+    state: Option<Box<str>>,
 }
 
 impl Secret {
@@ -96,6 +97,13 @@ impl Secret {
         self.tls_key.as_deref()
     }
 
+    /// Which Secret this is and which state of it: its uid and resource version, and nothing of what it holds.
+    ///
+    /// Never the same for two contents. It is made of letters, digits, `.` and `-`.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
     fn from_json(text: &str) -> Result<Self, CallError> {
         // What is wrong stays unsaid: serde's words may quote the Secret.
         let wire: WireSecret = serde_json::from_str(text).map_err(|_| CallError::Unreadable)?;
@@ -110,6 +118,7 @@ impl Secret {
             docker_config: decode(data.docker_config)?,
             tls_certificate: decode(data.tls_certificate)?,
             tls_key: decode(data.tls_key)?,
+            state: wire.metadata.and_then(WireMetadata::into_state),
         })
     }
 }
@@ -248,6 +257,22 @@ impl Reader {
 #[derive(Deserialize)]
 struct WireSecret {
     data: Option<WireData>,
+    metadata: Option<WireMetadata>,
+}
+
+#[derive(Deserialize)]
+struct WireMetadata {
+    uid: Option<String>,
+    #[serde(rename = "resourceVersion")]
+    resource_version: Option<String>,
+}
+
+impl WireMetadata {
+    fn into_state(self) -> Option<Box<str>> {
+        let state = [self.uid?, self.resource_version?].join(".");
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        (state.len() <= MAX_STATE && state.bytes().all(is_plain)).then(|| state.into())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -259,6 +284,9 @@ struct WireData {
     #[serde(rename = "tls.key")]
     tls_key: Option<String>,
 }
+
+/// A uid has 36 characters, a resource version at most 20 digits; the rest is to spare.
+const MAX_STATE: usize = 128;
 
 /// Whether an object can have this name (RFC 1123 subdomain). Anything else must not get into a path.
 fn is_object_name(name: &str) -> bool {
@@ -291,6 +319,18 @@ mod tests {
         for text in ["canary", r#"{"data":{".dockerconfigjson":"canary!"}}"#, r#"{"data":"canary"}"#] {
             let error = Secret::from_json(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_secret_is_its_uid_and_its_version() {
+        let read = |metadata: &str| {
+            let text = format!(r#"{{"metadata":{metadata},"data":{{".dockerconfigjson":"Y2FuYXJ5"}}}}"#);
+            Secret::from_json(&text).unwrap().state().map(str::to_owned)
+        };
+        assert_eq!(read(r#"{"uid":"5f3c-1","resourceVersion":"12"}"#).as_deref(), Some("5f3c-1.12"));
+        for metadata in ["{}", "null", r#"{"uid":"5f3c"}"#, r#"{"uid":"5f3c/1","resourceVersion":"12"}"#] {
+            assert_eq!(read(metadata), None, "{metadata}");
         }
     }
 

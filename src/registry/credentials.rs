@@ -26,6 +26,7 @@ use crate::image::DEFAULT_REGISTRY;
 pub struct Credentials {
     /// In descending order of the keys, so that a longer path comes before its prefix (as in the kubelet).
     keyed: Vec<Keyed>,
+    origin: Option<Arc<Box<str>>>,
 }
 
 /// Why a document is no dockerconfigjson. No variant holds any of its contents but hosts.
@@ -101,7 +102,21 @@ impl Credentials {
             keyed.push(Keyed { key, login: Arc::new(login) });
         }
         keyed.sort_by(|a, b| (&b.key.host, &b.key.path).cmp(&(&a.key.host, &a.key.path)));
-        Ok(Self { keyed })
+        Ok(Self { keyed, origin: None })
+    }
+
+    /// The same, and a name for where they are from that says nothing of them: another for other contents, always.
+    ///
+    /// An answer that outlives the process is used again only where its login has the same origin; without one it
+    /// does not outlive it.
+    #[must_use]
+    pub fn with_origin(self, origin: Option<&str>) -> Self {
+        Self { origin: origin.map(|origin| Arc::new(origin.into())), ..self }
+    }
+
+    /// What [`Self::with_origin`] said.
+    pub(super) fn origin(&self) -> Option<&Arc<Box<str>>> {
+        self.origin.as_ref()
     }
 
     /// The logins that programs on this machine would use: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`,

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
+
 use super::{
     breaker::{Breaker, Permit},
     client::Client,
@@ -14,6 +16,7 @@ use super::{
     flight::Flights,
     manifest::{self, FetchError},
     memory::{Key, Probe},
+    past::LoginName,
     transport::{Purpose, Transport},
     trust::Trust,
 };
@@ -25,6 +28,8 @@ pub(super) struct Host {
     /// As configured, without the credentials: of those only the logins for this registry matter.
     config: EndpointConfig,
     logins: Vec<ScopedLogin>,
+    /// Where the logins are from. It may change when they do not: a Secret was edited and says the same.
+    origin: ArcSwapOption<Box<str>>,
     client: Client,
     breaker: Breaker,
     pub(super) flights: Arc<Flights<Key, Verdict>>,
@@ -54,6 +59,7 @@ impl Host {
         Ok(Self {
             config: EndpointConfig { credentials: None, ..config },
             logins,
+            origin: ArcSwapOption::empty(),
             client: Client::new(url, transport),
             breaker: Breaker::default(),
             flights: Flights::new(),
@@ -79,6 +85,19 @@ impl Host {
     pub(super) fn probe<'a>(&self, reference: &'a Reference) -> Probe<'a> {
         let login = self.login(reference).map(|login| login.id).unwrap_or_default();
         Probe { reference, login }
+    }
+
+    /// Says where the logins are from.
+    pub(super) fn set_origin(&self, origin: Option<Arc<Box<str>>>) {
+        self.origin.store(origin);
+    }
+
+    /// What the login for `reference` is called outside the process; `None`: nothing that could be.
+    pub(super) fn login_name(&self, reference: &Reference) -> Option<LoginName> {
+        match self.login(reference) {
+            None => Some(LoginName::Anonymous),
+            Some(_) => self.origin.load_full().map(LoginName::Origin),
+        }
     }
 
     /// Asks the registry, for at most [`FETCH_TIME`].

@@ -17,6 +17,7 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{
     credentials::LoginId,
+    past::Past,
     policy::{CachePolicy, Freshness, Subject},
 };
 use crate::image::{Digest, Reference};
@@ -26,6 +27,8 @@ use crate::image::{Digest, Reference};
 pub(super) struct Memory {
     answers: Cache<Key, Arc<Known>>,
     refusals: Cache<Key, Refused>,
+    /// What earlier processes were told, until this one is.
+    pub(super) past: Past,
     /// What moments are counted from.
     start: Instant,
     policy: CachePolicy,
@@ -43,6 +46,16 @@ pub(super) struct Key {
 pub(super) struct Probe<'a> {
     pub(super) reference: &'a Reference,
     pub(super) login: LoginId,
+}
+
+/// An answer that could still be used.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) key: Arc<Key>,
+    pub(super) digest: Digest,
+    pub(super) age: Duration,
+    /// When an admission used it last; later is more.
+    pub(super) used: u64,
 }
 
 /// Why a registry has no digest for us.
@@ -75,6 +88,7 @@ impl Memory {
         Self {
             answers: Cache::builder().max_capacity(policy.entries).eviction_policy(lru()).build(),
             refusals: Cache::builder().max_capacity(policy.negative_entries).eviction_policy(lru()).build(),
+            past: Past::new(&policy),
             start: now,
             policy,
         }
@@ -108,6 +122,7 @@ impl Memory {
         let known = Known { digest, fetched: now, used: AtomicU64::new(used), refreshed: AtomicU64::new(0) };
         self.answers.insert(key.clone(), Arc::new(known));
         self.refusals.invalidate(key);
+        self.past.forget(&key.reference);
     }
 
     /// Keeps a refusal. What is missing is no longer there to be used when stale; what we may not see still is.
@@ -115,7 +130,27 @@ impl Memory {
         self.refusals.insert(key.clone(), Refused { refusal, at: now });
         if refusal == Refusal::Missing {
             self.answers.invalidate(key);
+            self.past.forget(&key.reference);
         }
+    }
+
+    /// Every answer that could still be used.
+    pub(super) fn held(&self, now: Instant) -> Vec<Held> {
+        let held = self.answers.iter().filter_map(|(key, known)| {
+            let age = now.saturating_duration_since(known.fetched);
+            let used = known.used.load(Ordering::Relaxed);
+            let digest = known.digest.clone();
+            self.policy.keeps(&key.reference, age).then_some(Held { key, digest, age, used })
+        });
+        held.collect()
+    }
+
+    /// What is known to be missing, and for how long.
+    pub(super) fn missing(&self, now: Instant) -> Vec<(Reference, Duration)> {
+        let missing = self.refusals.iter().filter(|(_, refused)| refused.refusal == Refusal::Missing);
+        missing
+            .map(|(key, refused)| (key.reference.clone(), now.saturating_duration_since(refused.at)))
+            .collect()
     }
 
     /// The answers that are to be asked for again now; each is named once per turn.
@@ -179,7 +214,7 @@ impl Equivalent<Key> for Probe<'_> {
     }
 }
 
-fn subject(reference: &Reference) -> Subject {
+pub(super) fn subject(reference: &Reference) -> Subject {
     if reference.digest().is_some() { Subject::Digest } else { Subject::Tag }
 }
 

@@ -56,11 +56,14 @@ impl Registries {
             if by_name.contains_key(&name) {
                 return Err(ConfigureError::Repeated { host: config.host });
             }
-            let logins = logins(config.credentials.as_ref().or(fallback.as_ref()), &name);
+            let credentials = config.credentials.as_ref().or(fallback.as_ref());
+            let logins = logins(credentials, &name);
+            let origin = credentials.and_then(Credentials::origin).cloned();
             let host = match old.get(&name) {
                 Some(host) if host.is_reached_by(&config, &logins) => Arc::clone(host),
                 _ => Arc::new(Host::new(config, logins, &self.trust)?),
             };
+            host.set_origin(origin);
             by_name.insert(name, host);
         }
         // Registries that were asked without being listed stay as they are, if they still would be reached so.
@@ -68,6 +71,7 @@ impl Registries {
             let unlisted =
                 || host.is_reached_by(&EndpointConfig::new(&**name), &logins(fallback.as_ref(), name));
             if !by_name.contains_key(name) && unlisted() {
+                host.set_origin(fallback.as_ref().and_then(Credentials::origin).cloned());
                 by_name.insert(name.clone(), Arc::clone(host));
             }
         }
@@ -87,7 +91,10 @@ impl Registries {
         }
         let logins = logins(current.fallback.as_ref(), name);
         let host = match Host::new(EndpointConfig::new(name), logins, &self.trust) {
-            Ok(host) => Arc::new(host),
+            Ok(host) => {
+                host.set_origin(current.fallback.as_ref().and_then(Credentials::origin).cloned());
+                Arc::new(host)
+            }
             Err(error) => {
                 tracing::debug!(mirror = name, %error, "registry cannot be reached");
                 return None;

@@ -322,6 +322,10 @@ impl Shared {
             if let Some(digest) = probe.and_then(|probe| self.memory.stale(probe, now)) {
                 return Answer::Found { mirror, digest, from: AnswerSource::Stale };
             }
+            let login = host.and_then(|host| host.login_name(reference));
+            if let Some(digest) = self.memory.past.stale(reference, login.as_ref(), &self.policy, now) {
+                return Answer::Found { mirror, digest, from: AnswerSource::Stale };
+            }
             silent = silent.or(Some(mirror));
             all_refused &= standing == Standing::Unauthorized;
         }

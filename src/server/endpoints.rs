@@ -23,7 +23,7 @@ pub fn endpoints(table: &Table, secret: impl Fn(&str) -> Option<Arc<Secret>>) ->
                 if !credentials.covers(host) {
                     tracing::warn!(secret = name, registry = host, "Secret has no key for the registry");
                 }
-                Some(credentials)
+                Some(credentials.with_origin(secret.state()))
             }
             Err(error) => {
                 tracing::warn!(secret = name, registry = host, %error, "Secret is no dockerconfigjson");

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
     Settings, Shutdown, TableSource,
+    answer_keeper::{AnswerKeeper, wait_for_answers},
     file::watch_file,
     lock_check::check_forever,
     lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     admission::{Admission, TablePlace, Validation},
     audit,
-    cluster::{self, ConnectError, Events, LastGood, SecretNames, TableText},
+    cluster::{self, Answers, ConnectError, Events, LastGood, Lease, LeasePolicy, SecretNames, TableText},
     lock::{self, Lock},
     metrics::{Metrics, RegistryResult},
     registry::{Credentials, ReadCredentialsError, Resolver},
@@ -135,15 +136,22 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     certificate_ready.meet();
     let table = table_place(&settings.table);
     let own_namespace = admission.options.own_namespace.clone();
-    let validation = Arc::new(Validation {
-        lock_namespace: own_namespace.or_else(|| table.as_ref().map(|table| table.namespace.clone())),
-        table,
-        metrics: Arc::clone(&metrics),
-    });
+    // Outside a cluster the namespace of the table's ConfigMap stands for Portolan's own.
+    let namespace = own_namespace.or_else(|| table.as_ref().map(|table| table.namespace.clone()));
+    let validation =
+        Arc::new(Validation { lock_namespace: namespace.clone(), table, metrics: Arc::clone(&metrics) });
     let client = match (&admission.options.own_namespace, &settings.table) {
         (None, TableSource::File(_)) => None,
         _ => Some(cluster::Client::connect(cluster::WatchPolicy::default()).await?),
     };
+    let answers = client.as_ref().zip(namespace).map(|(client, namespace)| AnswerKeeper {
+        admission: Arc::clone(&admission),
+        answers: Answers::new(client, &namespace),
+        lease: Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics)),
+        policy: settings.cache,
+        keep: settings.keep_answers,
+        read: watch::Sender::new(false),
+    });
     let lock_source = LockSource::new(settings.lock, &admission, &settings.table);
     let mut wiring =
         Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
@@ -158,6 +166,12 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         }
         "lock check"
     });
+    if let Some(answers) = answers.clone() {
+        parts.spawn(async move {
+            answers.follow().await;
+            "answers"
+        });
+    }
     let refreshing = Arc::clone(&admission);
     parts.spawn(async move {
         refreshing.resolver.refresh_forever().await;
@@ -187,7 +201,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
                 // A keeper that is gone is one of the parts that have ended.
                 std::future::pending::<()>().await;
             }
-            wait_for_lock(&admission, tables.clone(), lock_progress).await;
+            let lock = wait_for_lock(&admission, tables.clone(), lock_progress);
+            let answers = async {
+                if let Some(answers) = &answers {
+                    wait_for_answers(answers.read.subscribe()).await;
+                }
+            };
+            tokio::join!(lock, answers);
         };
         tokio::select! {
             () = read => lock_ready.waive(),
@@ -226,6 +246,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         }
     };
     parts.shutdown().await;
+    if let Some(answers) = &answers {
+        answers.end().await;
+    }
     ops_shutdown.drain();
     if ops_serving.await.is_err() {
         tracing::warn!("the ops port ended early");

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::TableSource;
+use super::{KeepAnswers, TableSource};
 use crate::{admission, audit, registry::CachePolicy};
 
 /// Everything that `serve` needs to know.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub admission: admission::Options,
     /// How long answers are remembered, and how many.
     pub cache: CachePolicy,
+    /// How answers are kept in the cluster, where there is one.
+    pub keep_answers: KeepAnswers,
     /// How long new requests are answered after SIGTERM.
     pub drain_delay: Duration,
 }

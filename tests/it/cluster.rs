@@ -1,8 +1,10 @@
 //! The cluster room against an API server of our own on loopback.
 
+mod answers;
 mod events;
 mod fake_api_server;
 mod last_good;
+mod lease;
 mod lock;
 mod logins;
 mod restart;

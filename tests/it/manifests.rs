@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use portolan::table::Table;
+use portolan::{
+    cluster::{LEASE, answers_names},
+    table::Table,
+};
 use serde_json::{Value, json};
 
 /// The contract's matchConditions, as it writes them.
@@ -170,7 +173,7 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_config_maps_and_secrets_keep_one_and_report_events_in_its_own_namespace_only() {
+fn portolan_may_read_config_maps_and_secrets_keep_some_and_report_events_in_its_own_namespace_only() {
     let kinds: Vec<_> = base().iter().map(|object| text(&object["kind"]).to_owned()).collect();
     assert!(!kinds.iter().any(|kind| kind.starts_with("ClusterRole")), "{kinds:?}");
 
@@ -180,6 +183,15 @@ fn portolan_may_read_config_maps_and_secrets_keep_one_and_report_events_in_its_o
         {
             "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["portolan-table-last-good"],
             "verbs": ["get", "create", "patch"],
+        },
+        {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": answers_names(),
+            "verbs": ["get", "create", "patch"],
+        },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE],
+            "verbs": ["get", "update"],
         },
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},

@@ -15,6 +15,7 @@ mod lies;
 mod login;
 mod memory;
 mod mirrors;
+mod past;
 mod pause;
 mod refresh;
 mod secrets;

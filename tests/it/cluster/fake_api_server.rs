@@ -1,4 +1,4 @@
-//! An API server that knows ConfigMaps, Secrets and Events of one namespace, on loopback.
+//! An API server that knows ConfigMaps, Secrets, Events and Leases of one namespace, on loopback.
 
 #![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
 
@@ -42,6 +42,10 @@ pub(super) enum Mood {
     RefuseWatch(u16),
     /// Accepts, and never answers.
     Stall,
+    /// So when it is asked for the answers that are kept, else as it should.
+    StallAnswers,
+    /// Somebody else is faster with every replacement.
+    BeFaster,
     /// Answers 200 with something else than was asked for, holding a canary.
     Babble,
 }
@@ -80,6 +84,11 @@ impl FakeApiServer {
             .route("/api/v1/namespaces/{namespace}/{kind}", get(list))
             .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read).patch(apply))
             .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(create_event))
+            .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/{kind}", post(create))
+            .route(
+                "/apis/coordination.k8s.io/v1/namespaces/{namespace}/{kind}/{name}",
+                get(read).put(replace),
+            )
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -121,6 +130,16 @@ impl FakeApiServer {
     /// An object as it is now.
     pub(super) fn object(&self, kind: &str, name: &str) -> Option<Value> {
         self.shared().objects.get(&(kind.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Changes an object as another client does, without telling the watchers.
+    pub(super) fn edit(&self, kind: &str, name: &str, edit: impl FnOnce(&mut Value)) {
+        let mut shared = self.shared();
+        shared.version += 1;
+        let version = shared.version.to_string();
+        let object = shared.objects.get_mut(&(kind.to_owned(), name.to_owned())).unwrap();
+        edit(object);
+        object["metadata"]["resourceVersion"] = json!(version);
     }
 
     /// The Events until now.
@@ -217,6 +236,22 @@ impl Shared {
         self.watchers.retain(|(watched, watcher)| !watched.has(object) || watcher.send(line.clone()).is_ok());
     }
 
+    /// Stores an object unless it was read in another state than it is in.
+    fn store(&mut self, kind: String, name: String, mut object: Value) -> Response {
+        let stored = self.objects.get(&(kind.clone(), name.clone()));
+        let (read, now) = (
+            &object["metadata"]["resourceVersion"],
+            stored.map(|stored| &stored["metadata"]["resourceVersion"]),
+        );
+        if !read.is_null() && now != Some(read) {
+            return refusal(409);
+        }
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert((kind, name), object.clone());
+        json_body(&object)
+    }
+
     fn selected(&self, kind: &str, selected: &Selected) -> Vec<&Value> {
         let of_kind = self.objects.iter().filter(|((of, _), _)| of == kind);
         of_kind.map(|(_, object)| object).filter(|object| selected.has(object)).collect()
@@ -251,7 +286,7 @@ async fn list(
     };
     match mood {
         Mood::RefuseWatch(code) if watching => return refusal(code),
-        Mood::Well | Mood::RefuseWatch(_) => {}
+        Mood::Well | Mood::RefuseWatch(_) | Mood::StallAnswers => {}
         other => return moody(other).await,
     }
     let named = parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
@@ -295,7 +330,8 @@ async fn read(
         shared.requests.push(format!("get {kind}/{name}"));
         shared.mood
     };
-    if mood != Mood::Well {
+    let is_stalled = mood == Mood::StallAnswers && name.starts_with("portolan-answers-");
+    if is_stalled || !matches!(mood, Mood::Well | Mood::BeFaster | Mood::StallAnswers) {
         return moody(mood).await;
     }
     let shared = shared.lock().unwrap();
@@ -318,17 +354,61 @@ async fn apply(
         shared.requests.push(format!("apply {kind}/{name}"));
         shared.mood
     };
-    if mood != Mood::Well {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
         return moody(mood).await;
     }
     // JSON is YAML.
-    let mut object: Value = serde_json::from_slice(&body).unwrap();
+    let object: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(object["metadata"]["name"], name.as_str());
+    shared.lock().unwrap().store(kind, name, object)
+}
+
+/// Refuses one that is there.
+async fn create(
+    State(shared): SharedState,
+    Path((namespace, kind)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("create {kind}"));
+        shared.mood
+    };
+    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+        return moody(mood).await;
+    }
+    let object: Value = serde_json::from_slice(&body).unwrap();
+    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
     let mut shared = shared.lock().unwrap();
-    shared.version += 1;
-    object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
-    shared.objects.insert((kind, name), object.clone());
-    json_body(&object)
+    if shared.objects.contains_key(&(kind.clone(), name.clone())) {
+        return refusal(409);
+    }
+    shared.store(kind, name, object)
+}
+
+/// Refuses one that is not there, or was read in another state.
+async fn replace(
+    State(shared): SharedState,
+    Path((namespace, kind, name)): Path<(String, String, String)>,
+    body: Bytes,
+) -> Response {
+    assert_eq!(namespace, NAMESPACE);
+    let mood = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("replace {kind}/{name}"));
+        shared.mood
+    };
+    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+        return moody(mood).await;
+    }
+    let object: Value = serde_json::from_slice(&body).unwrap();
+    assert!(object["metadata"]["resourceVersion"].is_string(), "a replacement says of what: {object}");
+    let mut shared = shared.lock().unwrap();
+    if !shared.objects.contains_key(&(kind.clone(), name.clone())) {
+        return not_found();
+    }
+    shared.store(kind, name, object)
 }
 
 /// Refuses one whose name is taken, as the real one does.
@@ -339,7 +419,7 @@ async fn create_event(State(shared): SharedState, Path(namespace): Path<String>,
         shared.requests.push("create events".to_owned());
         shared.mood
     };
-    if mood != Mood::Well {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
         return moody(mood).await;
     }
     let event: Value = serde_json::from_slice(&body).unwrap();
@@ -355,7 +435,8 @@ async fn create_event(State(shared): SharedState, Path(namespace): Path<String>,
 async fn moody(mood: Mood) -> Response {
     match mood {
         Mood::Refuse(code) | Mood::RefuseWatch(code) => refusal(code),
-        Mood::Stall => std::future::pending().await,
+        Mood::BeFaster => refusal(409),
+        Mood::Stall | Mood::StallAnswers => std::future::pending().await,
         Mood::Babble => "canary: this is no JSON".into_response(),
         Mood::Well => unreachable!("the caller answers well itself"),
     }

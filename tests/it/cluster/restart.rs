@@ -1,4 +1,4 @@
-//! `portolan serve` as a process that starts while its table is broken.
+//! `portolan serve` as a process that starts while its table is broken, or what it keeps in the cluster cannot be read.
 
 use std::{fs, net::TcpListener, process::Stdio};
 
@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{FakeApiServer, NAMESPACE, TABLE};
+use super::{FakeApiServer, Mood, NAMESPACE, TABLE};
 use crate::support::eventually;
 
 const GOOD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n  - source: docker.io\n    mirrors: [r.example/hub]\n";
@@ -25,6 +25,10 @@ struct Serve {
 
 impl Serve {
     fn start(server: &FakeApiServer) -> Self {
+        Self::start_with(server, &[])
+    }
+
+    fn start_with(server: &FakeApiServer, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -32,6 +36,7 @@ impl Serve {
         let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
             .args(["serve", "--tls-self", "--listen", "127.0.0.1:0", "--ops-listen", &ops])
             .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
+            .args(arguments)
             .current_dir(folder.path())
             .env_clear()
             .env("HOME", folder.path())
@@ -132,4 +137,33 @@ async fn without_a_last_good_table_it_is_not_ready_and_goes_on_watching() {
 
     server.put("configmaps", TABLE, &table(GOOD));
     serve.says(&["[+] table ok\n", "\nready\n"]).await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_kept_answers_a_moment_and_no_longer() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table(GOOD));
+    server.set_mood(Mood::StallAnswers);
+    let serve = Serve::start(&server);
+    serve.says(&["[+] table ok\n", "\nready\n"]).await;
+    assert!(serve.log().contains("the answers kept in the cluster could not be read yet"), "{}", serve.log());
+    // It goes on trying.
+    server.set_mood(Mood::Well);
+    eventually("they are read", async || serve.log().contains("answers kept in the cluster are there")).await;
+    serve.measures("portolan_lease_held 1").await;
+}
+
+#[tokio::test]
+async fn kept_answers_can_be_switched_off() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table(GOOD));
+    let serve = Serve::start_with(&server, &["--keep-answers", "0"]);
+    serve.says(&["\nready\n"]).await;
+    // Who holds the Lease is another matter.
+    serve.measures("portolan_lease_held 1").await;
+    assert!(
+        !server.requests().iter().any(|request| request.contains("portolan-answers-")),
+        "{:?}",
+        server.requests()
+    );
 }
