@@ -28,6 +28,7 @@ mod support;
 mod table;
 mod updates;
 mod validate;
+mod warm;
 mod workloads;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
         installed::trials(),
+        warm::trials(),
         node::trials(),
         projects::trials(),
         namespaces::trials(),

@@ -21,6 +21,7 @@ mod trial;
 mod waiting;
 mod webhook;
 
+pub use api::Api;
 pub use authority::issue;
 pub use control_plane::{ControlPlane, Plane, repository};
 pub use folder::folder;

@@ -58,6 +58,18 @@ impl Portolan {
         Ok(portolan.wait_ready())
     }
 
+    /// Starts another with the same flags, at addresses of its own, and waits until it is ready.
+    pub fn start_beside(&self) -> Result<Self, Missing> {
+        Self::start(&self.options)
+    }
+
+    /// The same with other variables, too; of two with one name the later counts.
+    pub fn start_beside_with(&self, variables: &[(&'static str, OsString)]) -> Result<Self, Missing> {
+        let mut options = self.options.clone();
+        options.variables.extend_from_slice(variables);
+        Self::start(&options)
+    }
+
     /// Starts it and waits for nothing.
     pub fn launch(options: &Options) -> Result<Self, Missing> {
         let folder = folder("portolan");
@@ -75,6 +87,11 @@ impl Portolan {
     /// Ends it and starts it anew, with the same flags and files, at the same addresses; waits for nothing.
     pub fn restart(&mut self) {
         self.terminate();
+        self.start_anew();
+    }
+
+    /// Starts it anew after it ended, with the same flags and files, at the same addresses; waits for nothing.
+    pub fn start_anew(&mut self) {
         self.process = start(&self.folder, &self.address, &self.ops, &self.options).unwrap();
     }
 

@@ -205,6 +205,13 @@ impl Registry {
         self.wait();
     }
 
+    /// Starts it again at the same address without any content.
+    pub fn restart_empty(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.folder.join("data")).unwrap();
+        self.restart();
+    }
+
     /// From now on it accepts connections and never answers.
     pub fn freeze(&self) {
         self.process.signal("STOP");

@@ -120,6 +120,15 @@ impl Scene {
         });
     }
 
+    /// Has the API server call another Portolan from now on, or a moment later.
+    pub fn call(&self, portolan: &Portolan) {
+        self.webhook.edit(|webhook| {
+            let url = webhook["clientConfig"]["url"].as_str().unwrap();
+            let path = url.splitn(4, '/').nth(3).unwrap();
+            webhook["clientConfig"]["url"] = json!(format!("https://{}/{path}", portolan.address));
+        });
+    }
+
     /// A path of the API below the scene's namespace, for core objects: `pods/web`.
     pub fn path(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}/{rest}", self.namespace)
