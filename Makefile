@@ -26,12 +26,17 @@ CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` 
 # How long `make fuzz` tries each target.
 FUZZ_SECONDS ?= 60
 
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
+# Which of the pure rooms `make mutants` changes; FILES='src/lock.rs src/lock/**' makes it shorter.
+FILES ?= $(foreach room,image lock review rewrite table,src/$(room).rs src/$(room)/**)
+
 # What tests, bench and binary need beside Rust and Go, by Debian's names.
 PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
 	libc6-dev musl-tools runc skopeo wrk
 
 # The steps of `make test`, cheap ones first.
-STEPS := check-format check-pure clippy deny test-unit test-allocations test-it test-doc
+STEPS := check-format check-pure clippy deny test-unit test-model test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
 STEPS += control-plane test-demo binary test-cluster
 endif
@@ -128,6 +133,19 @@ $(CARGO_FUZZ)/bin/cargo-fuzz:
 	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-fuzz@$(CARGO_FUZZ_VERSION)
 	mv -T "$$folder/built" "$(CARGO_FUZZ)" || test -x "$@"
 
+# Survivors are listed in out/mutants/mutants.out/missed.txt; what is known of them is in docs/mutants.md.
+.PHONY: mutants
+mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Changes the pure rooms bit by bit and lists what no test notices; takes hours, FILES='src/lock/**' fewer
+	mkdir -p out/mutants
+	"$<" mutants --jobs 1 --output out/mutants $(foreach file,$(FILES),--file '$(file)')
+
+$(CARGO_MUTANTS)/bin/cargo-mutants:
+	mkdir -p "$(CACHE)/cargo-mutants"
+	folder="$$(mktemp -d "$(CACHE)/cargo-mutants/building.XXXXXX")"
+	trap 'rm -rf "$$folder"' EXIT
+	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-mutants@$(CARGO_MUTANTS_VERSION)
+	mv -T "$$folder/built" "$(CARGO_MUTANTS)" || test -x "$@"
+
 .PHONY: test
 test: ## Runs everything: format, lints, deny, unit, integration, documentation and real-cluster tests
 	times=""
@@ -144,6 +162,11 @@ test: ## Runs everything: format, lints, deny, unit, integration, documentation 
 .PHONY: test-unit
 test-unit:
 	cargo test --lib --locked
+
+# Prints how often everything was hit; PORTOLAN_MODEL_SEED and PORTOLAN_MODEL_CASES make it another run.
+.PHONY: test-model
+test-model:
+	cargo test --test model --locked -- --nocapture
 
 # In a binary of its own, whose allocator counts.
 .PHONY: test-allocations
