@@ -340,3 +340,6 @@ impl Shared {
 /// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but
 /// over must not have it left alone for everybody.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
