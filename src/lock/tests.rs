@@ -147,6 +147,28 @@ fn several_documents_are_one_lock() {
 }
 
 #[test]
+fn keys_of_config_maps_are_one_lock_and_problems_name_them() {
+    let [a, b] = ['a', 'b'].map(digest);
+    let (first, second) = (format!("r.corp/app:1 {a}"), format!("r.corp/app:2 {b}"));
+    let lock = Lock::read_keys([("apps", "a.txt", &*first), ("base", "b.txt", &*second)]).unwrap();
+    assert_eq!([found(&lock, "r.corp/app:1"), found(&lock, "r.corp/app:2")], [Some(a), Some(b)]);
+    let problems = Lock::read_keys([("apps", "a.txt", &*first), ("base", "b.txt", "x")]).unwrap_err();
+    let lines: Vec<_> = (&problems).into_iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("ConfigMap `base`, key `b.txt`: line 1, column 1: "), "{}", lines[0]);
+}
+
+#[test]
+fn what_a_problem_quotes_has_no_control_characters_and_no_mark_that_is_not_seen() {
+    for (written, quoted) in
+        [("r.corp/\u{1b}[31mx:1", r"`r.corp/\u{1b}[31mx:1`"), ("r.corp/\u{feff}x:1", r"`r.corp/\u{feff}x:1`")]
+    {
+        let lines = problems(&format!("{written} {}", digest('a')));
+        assert!(lines[0].contains(quoted), "{}", lines[0]);
+    }
+}
+
+#[test]
 fn at_most_a_hundred_problems_are_printed_and_then_how_many_more() {
     let text = problems(&"x\n".repeat(102));
     assert_eq!(text.len(), 101);
@@ -165,6 +187,8 @@ fn what_a_mirror_says_is_kept_line_by_line_and_survives_an_edit() {
     assert_eq!(old.note(first, Finding::Missing), Some(Finding::Present));
     assert_eq!(old.note(first, Finding::Missing), None, "no news");
     assert_eq!(old.note(second, Finding::Moved), Some(Finding::Present));
+    assert_eq!(old.note(second, Finding::Moved), None, "no news");
+    assert_eq!([first, second].map(|line| old.finding(line)), [Finding::Missing, Finding::Moved]);
     assert!(is_missing(&old, "r.corp/app:1") && is_missing(&old, &format!("r.corp/app:9@{a}")));
     assert!(!is_missing(&old, "r.corp/app:2"), "what has moved is still there");
 
