@@ -23,8 +23,9 @@ CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2
 
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
-# How long `make fuzz` tries each target.
+# How long `make fuzz` tries each target, and which.
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= reference table patch
 
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
@@ -120,10 +121,11 @@ bench: ## Measures what an admission costs, beside two servers that do less; BEN
 fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target
 	command -v c++ >/dev/null || { echo "error: libFuzzer is built with a C++ compiler: install g++" >&2; exit 2; }
 	# What is found is kept beside the built tools; what shows a defect goes to fuzz/corpus by hand, with its mending.
-	for target in reference table patch; do
+	for target in $(FUZZ_TARGETS); do
 		mkdir -p "$(CACHE)/fuzz/$$target"
 		CARGO_TARGET_DIR="$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz" "$<" run -s none "$$target" \
-			"$(CACHE)/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10
+			"$(CACHE)/fuzz/$$target" "fuzz/corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
+			$$(! test -f "fuzz/$$target.dict" || echo "-dict=fuzz/$$target.dict")
 	done
 
 $(CARGO_FUZZ)/bin/cargo-fuzz:
