@@ -104,16 +104,16 @@ fn locked(table: &Table, body: &[u8]) -> Lock {
                     .collect(),
                 Lookup::Exception(_) | Lookup::InsideNoRule | Lookup::NoRule => Vec::new(),
             };
-            lines.extend(places.iter().filter(|place| sum(place) % 3 > 0).map(
-                |place| match place.digest() {
+            lines.extend(places.iter().filter(|place| !sum(place).is_multiple_of(3)).map(|place| {
+                match place.digest() {
                     Some(digest) => format!("{}@{digest} {digest}\n", place.name()),
                     None => format!("{place} {}\n", Digest::of(b"locked").as_str()),
-                },
-            ));
+                }
+            }));
         }
     }
     let lock = Lock::parse(&lines.into_iter().collect::<String>()).expect("no two lines disagree");
-    for line in lock.lines().iter().filter(|line| sum(line.reference()) % 4 == 0) {
+    for line in lock.lines().iter().filter(|line| sum(line.reference()).is_multiple_of(4)) {
         lock.note(line, Finding::Missing);
     }
     lock
