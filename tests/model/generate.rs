@@ -62,7 +62,8 @@ pub(crate) fn written(theme: &Theme, rules: &[ModelRule], random: &mut Random) -
     let mut image = match random.below(100) {
         0..2 => return random.word(INVALID).to_owned(),
         2 => return if random.chance(50) { String::new() } else { "auto".to_owned() },
-        3 => return format!("a.b.io/{}:{}", "x".repeat(200), "t".repeat(3800 + random.below(200))),
+        // About as long as a text may be, and a host may be of any length.
+        3 => return format!("{}.io/x:1", "a".repeat(4084 + random.below(10))),
         4..24 if !mirrors.is_empty() => {
             let mirror = mirrors[random.below(mirrors.len())];
             return inside(mirror, &theme.image, random);
