@@ -8,9 +8,11 @@
 
 mod admit;
 mod decide;
+mod fights;
 mod guard;
 mod message;
 mod scratch;
+mod sighting;
 mod validate;
 
 use std::{
@@ -22,6 +24,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 pub use decide::{Asking, decide};
+pub use fights::{Act, Fight, Fights, Owner, Sighting};
 pub use validate::{TablePlace, Validation};
 
 use crate::{audit, lock::Lock, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
@@ -37,6 +40,8 @@ pub struct Admission {
     pub resolver: Resolver,
     /// Where the audit lines go.
     pub log: audit::Log,
+    /// Notices who fights over images.
+    pub fights: Fights,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the command line chose.

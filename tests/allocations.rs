@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use portolan::{
-    admission::{Admission, Options, Reply},
+    admission::{Admission, Fights, Options, Reply},
     audit::{Destination, Log},
     lock::Lock,
     metrics::Metrics,
@@ -92,6 +92,7 @@ fn admission_at(registry: SocketAddr) -> Admission {
         lock: ArcSwap::default(),
         resolver,
         log,
+        fights: Fights::default(),
         metrics,
         options: Options::default(),
     }

@@ -8,11 +8,12 @@ use super::{
     guard::Call,
     message,
     scratch::{self, Scratch},
+    sighting,
 };
 use crate::{
     audit::{Head, Record},
     metrics::Verdict as Counted,
-    review::{Answer, Envelope, Pod, Request, Review, Verdict},
+    review::{Answer, Envelope, Metadata, Pod, Request, Review, Verdict},
     rewrite::{
         Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Reason, Scope, Sources, exemption,
         fields, plan, same_name, standing, whole_pod,
@@ -185,9 +186,7 @@ fn keep_record(
     started: Instant,
 ) {
     let metadata = pod.metadata.as_ref();
-    let owner = metadata.and_then(|metadata| metadata.owner_references.as_deref()).and_then(|owners| {
-        owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first())
-    });
+    let owner = metadata.and_then(Metadata::owner);
     let pod_name = match metadata {
         _ if !request.name.is_empty() => &request.name,
         Some(metadata) if !metadata.name.is_empty() => &metadata.name,
@@ -217,6 +216,9 @@ fn keep_record(
             if let Some(from) = decision.resolved_from {
                 state.metrics.resolved(from);
             }
+        }
+        if mode == Mode::Enforce && !is_denied {
+            sighting::show(&state.fights, request, pod, &images, started);
         }
     }
     if images.is_empty() {

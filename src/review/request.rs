@@ -110,17 +110,27 @@ pub struct Metadata<'a> {
     /// Who made the Pod.
     #[serde(borrow, default)]
     pub owner_references: Option<Vec<OwnerReference<'a>>>,
+    /// Empty on a CREATE.
+    #[serde(borrow, default)]
+    pub uid: Text<'a>,
 }
 
 /// One owner of an object.
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OwnerReference<'a> {
+    /// Such as `apps/v1`.
+    #[serde(borrow, default)]
+    pub api_version: Text<'a>,
     /// Such as `ReplicaSet`.
     #[serde(borrow, default)]
     pub kind: Text<'a>,
     /// The owner's name.
     #[serde(borrow, default)]
     pub name: Text<'a>,
+    /// The owner's uid.
+    #[serde(borrow, default)]
+    pub uid: Text<'a>,
     /// Whether it is the one that manages the object.
     #[serde(default)]
     pub controller: Option<bool>,
@@ -139,6 +149,9 @@ pub struct PodSpec<'a> {
     /// The debugging containers.
     #[serde(borrow, default)]
     pub ephemeral_containers: Option<Vec<Container<'a>>>,
+    /// The host name that it asks for.
+    #[serde(borrow, default, rename = "hostname")]
+    pub host_name: Text<'a>,
     /// The volumes, of which some are images.
     #[serde(borrow, default)]
     pub volumes: Option<Vec<Volume<'a>>>,
@@ -231,6 +244,14 @@ impl<'a> Review<'a> {
     /// [`Envelope::parse`] then says what the body is.
     pub fn parse(body: &'a [u8]) -> Result<Self, ParseReviewError> {
         Ok(read(body)?)
+    }
+}
+
+impl<'a> Metadata<'a> {
+    /// The owner that manages the Pod; without one, the first.
+    pub fn owner(&self) -> Option<&OwnerReference<'a>> {
+        let owners = self.owner_references.as_deref()?;
+        owners.iter().find(|owner| owner.controller == Some(true)).or_else(|| owners.first())
     }
 }
 

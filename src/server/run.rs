@@ -17,7 +17,7 @@ use super::{
     table_keeper::{Beside, TableKeeper},
 };
 use crate::{
-    admission::{Admission, TablePlace, Validation},
+    admission::{Admission, Fights, TablePlace, Validation},
     audit,
     cluster::{self, Answers, ConnectError, Events, LastGood, Lease, LeasePolicy, SecretNames, TableText},
     lock::{self, Lock},
@@ -125,6 +125,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         lock: ArcSwap::default(),
         resolver: Resolver::new(settings.cache),
         log: audit::Log::start(&settings.audit, settings.audit_queue, Arc::clone(&metrics))?,
+        fights: Fights::default(),
         metrics: Arc::clone(&metrics),
         options: settings.admission,
     });

@@ -8,7 +8,13 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{admission::Options, audit::Log, metrics::Metrics, registry::Resolver, table::Table};
+use crate::{
+    admission::{Fights, Options},
+    audit::Log,
+    metrics::Metrics,
+    registry::Resolver,
+    table::Table,
+};
 
 fn admission() -> Admission {
     let metrics = Arc::new(Metrics::new());
@@ -17,6 +23,7 @@ fn admission() -> Admission {
         lock: ArcSwap::default(),
         resolver: Resolver::new(crate::registry::CachePolicy::default()),
         log: Log::start_with(std::io::sink(), 1, Arc::clone(&metrics)).unwrap(),
+        fights: Fights::default(),
         metrics,
         options: Options::default(),
     }

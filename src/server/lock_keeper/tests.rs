@@ -3,7 +3,7 @@ use futures::{FutureExt as _, poll};
 
 use super::*;
 use crate::{
-    admission::Options,
+    admission::{Fights, Options},
     audit::Log,
     image::Reference,
     metrics::Metrics,
@@ -19,6 +19,7 @@ fn admission() -> Arc<Admission> {
         lock: ArcSwap::default(),
         resolver: Resolver::new(CachePolicy::default()),
         log: Log::start_with(std::io::sink(), 1, Arc::clone(&metrics)).unwrap(),
+        fights: Fights::default(),
         metrics,
         options: Options::default(),
     })

@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Request;
 use http_body_util::BodyExt as _;
 use portolan::{
-    admission::{Admission, Options},
+    admission::{Admission, Fights, Options},
     audit::Log,
     image::Digest,
     lock::Lock,
@@ -120,6 +120,7 @@ impl Builder {
             lock: ArcSwap::from_pointee(Lock::parse(&self.lock).unwrap()),
             resolver,
             log: Log::start_with(audit.clone(), Log::QUEUE, Arc::clone(&metrics)).unwrap(),
+            fights: Fights::default(),
             metrics,
             options: self.options,
         });

@@ -1,0 +1,374 @@
+//! Notices controllers that fight Portolan over images: they compare a Pod's images with what they wrote, and make the
+//! Pod anew, or set the images back, for ever.
+//!
+//! It only tells. What becomes of an image never depends on it, and a Pod that it has seen decides nothing about
+//! another. Every judgement is a function of the moment passed in.
+//!
+//! What is seen here are requests, not what becomes of Pods, so the rules go by what no other loop does for long:
+//!
+//! - **The same Pod**, by its name or by the host name it asks for, is made anew, or has its images set back, at
+//!   least [`Rule::SAME_POD`]'s times and never more than five minutes apart. A back-off that doubles has left that
+//!   pace before the twelfth time, wherever it began.
+//! - **One of many**: Pods with names that are generated, and nothing else to tell them by, are made without a
+//!   minute's pause for ten minutes ([`Rule::ONE_OF_MANY`]). That a set of Pods grows, even to thousands, is over by
+//!   then. Those of `ReplicaSet`, `DaemonSet`, `Job` and `ReplicationController` are left out: their controllers never
+//!   look at a Pod's image, and a queue of short Jobs makes Pods for hours.
+//!
+//! Requests within a second count once. Only the same images as written count together.
+//!
+//! Memory: [`RUNS`] runs of 48 bytes, those not seen for longest out first, and [`FIGHTS`] fights. A lock is held for a
+//! few instructions, never over I/O; nothing is allocated but when a fight begins.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The fights that are going on, and what may become one.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use portolan::admission::{Act, Fights, Owner, Sighting};
+///
+/// let (fights, begin) = (Fights::default(), Instant::now());
+/// let owner = Owner { api_version: "postgresql.cnpg.io/v1", kind: "Cluster", name: "pg", uid: "5f1c" };
+/// let sighting = Sighting { namespace: "shop", owner, pod: "pg-1", host_name: "", act: Act::MadeSame };
+/// for second in 0..60 {
+///     let images = [("postgres:17", "registry.example.com/hub/library/postgres:17")];
+///     fights.see(&sighting, images.into_iter(), begin + Duration::from_secs(second));
+/// }
+/// assert_eq!(fights.news().len(), 1);
+/// assert!(fights.news().is_empty(), "each is told once");
+/// ```
+#[derive(Debug)]
+pub struct Fights {
+    hashing: RandomState,
+    state: Mutex<State>,
+}
+
+/// A request by which a Pod was to get images that Portolan changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// The request's namespace.
+    pub namespace: &'a str,
+    /// Who makes the Pod.
+    pub owner: Owner<&'a str>,
+    /// The Pod's name, or its `generateName`.
+    pub pod: &'a str,
+    /// The host name that the Pod asks for; empty if none.
+    pub host_name: &'a str,
+    /// What was done.
+    pub act: Act,
+}
+
+/// The object that makes a Pod, or the Pod itself if nobody does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owner<T> {
+    /// Such as `apps/v1`.
+    pub api_version: T,
+    /// Such as `StatefulSet`.
+    pub kind: T,
+    /// Its name.
+    pub name: T,
+    /// Its uid.
+    pub uid: T,
+}
+
+/// What was done to a Pod.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Act {
+    /// One of many was made, told apart from the others by a generated name alone.
+    MadeOneOfMany,
+    /// A Pod was made that can be recognised.
+    MadeSame,
+    /// The images of one that is there were set to what was written.
+    SetBack,
+}
+
+/// An owner that fights.
+#[derive(Clone, Debug)]
+pub struct Fight {
+    /// Where.
+    pub namespace: Box<str>,
+    /// Who.
+    pub owner: Owner<Box<str>>,
+    /// The Pod, or how its name begins, in which it was noticed.
+    pub pod: Box<str>,
+    /// What is done again and again.
+    pub act: Act,
+    /// The images: each as it is written, and what Portolan makes of it.
+    pub images: Vec<(Box<str>, Box<str>)>,
+    /// How often that was seen.
+    pub times: u32,
+    /// When it began.
+    pub since: Instant,
+    /// When it was seen last.
+    pub last: Instant,
+    told: bool,
+}
+
+/// When something that is done again and again is a fight.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    /// At least so often.
+    times: u32,
+    /// For at least so long.
+    lasting: Duration,
+    /// Never with a longer pause.
+    pause: Duration,
+}
+
+impl Fights {
+    /// Takes note of a request, and of the images that it was about: each as it is written, and what became of it.
+    pub fn see<'i>(
+        &self,
+        sighting: &Sighting<'_>,
+        images: impl Iterator<Item = (&'i str, &'i str)> + Clone,
+        now: Instant,
+    ) {
+        if sighting.act == Act::MadeOneOfMany && sighting.owner.never_looks_at_images() {
+            return;
+        }
+        let key = self.key(sighting, images.clone().map(|(written, _)| written));
+        let rule = sighting.act.rule();
+        let mut state = self.state();
+        if let Some(run) = state.runs.count(key, rule, now) {
+            state.fights.go_on(sighting, images, run, now);
+        }
+    }
+
+    /// Those that were noticed since this was asked last.
+    pub fn news(&self) -> Vec<Fight> {
+        let mut state = self.state();
+        let untold = state.fights.0.iter_mut().filter(|fight| !fight.told);
+        let news = untold.map(|fight| {
+            fight.told = true;
+            fight.clone()
+        });
+        news.collect()
+    }
+
+    /// Those that are known: going on at `now`, or over for less than an hour; the latest first.
+    pub fn known(&self, now: Instant) -> Vec<Fight> {
+        let mut state = self.state();
+        state.fights.0.retain(|fight| !fight.is_forgotten(now));
+        let mut known = state.fights.0.clone();
+        drop(state);
+        known.sort_by_key(|fight| std::cmp::Reverse(fight.last));
+        known
+    }
+
+    fn key<'i>(&self, sighting: &Sighting<'_>, written: impl Iterator<Item = &'i str>) -> u64 {
+        let Sighting { namespace, owner, pod, host_name, act } = sighting;
+        let mut hasher = self.hashing.build_hasher();
+        (namespace, owner.uid, owner.kind, owner.name, pod, host_name, act).hash(&mut hasher);
+        for image in written {
+            image.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Fights {
+    fn default() -> Self {
+        Self { hashing: RandomState::new(), state: Mutex::default() }
+    }
+}
+
+impl Fight {
+    /// Whether it is going on at `now`.
+    pub fn is_going_on(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) <= self.act.rule().pause
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) > REMEMBERED
+    }
+}
+
+impl Act {
+    /// Every act.
+    pub const ALL: [Self; 3] = [Self::MadeOneOfMany, Self::MadeSame, Self::SetBack];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::MadeOneOfMany => "made-one-of-many",
+            Self::MadeSame => "made-same",
+            Self::SetBack => "set-back",
+        }
+    }
+
+    const fn rule(self) -> Rule {
+        match self {
+            Self::MadeOneOfMany => Rule::ONE_OF_MANY,
+            Self::MadeSame | Self::SetBack => Rule::SAME_POD,
+        }
+    }
+}
+
+impl Owner<&str> {
+    /// Whether it is of a kind whose controller goes by labels and hashes of templates alone, and generates names.
+    fn never_looks_at_images(&self) -> bool {
+        matches!(
+            (self.api_version, self.kind),
+            ("apps/v1", "DaemonSet" | "ReplicaSet") | ("batch/v1", "Job") | ("v1", "ReplicationController")
+        )
+    }
+
+    fn to_owned(self) -> Owner<Box<str>> {
+        let Self { api_version, kind, name, uid } = self;
+        Owner { api_version: cut(api_version), kind: cut(kind), name: cut(name), uid: cut(uid) }
+    }
+}
+
+impl Rule {
+    /// Doubling pauses between one second and five minutes are at most nine, so that a back-off comes to eleven times.
+    const SAME_POD: Self = Self { times: 12, lasting: Duration::ZERO, pause: Duration::from_mins(5) };
+
+    /// A set that grows to 5,000 at the pace of Kubernetes' own controllers (20 requests a second) takes four minutes.
+    const ONE_OF_MANY: Self =
+        Self { times: 30, lasting: Duration::from_mins(10), pause: Duration::from_mins(1) };
+}
+
+/// What is behind the lock.
+#[derive(Debug, Default)]
+struct State {
+    runs: Runs,
+    fights: Known,
+}
+
+/// The same thing done again without a longer pause than its rule allows.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    since: Instant,
+    last: Instant,
+    times: u32,
+}
+
+/// Every run, by the hash of what is done: those seen lately, and those before them.
+///
+/// When there are too many of the first they become the second, which are dropped: each request costs two look-ups at
+/// most, however many there are.
+#[derive(Debug)]
+struct Runs {
+    late: HashMap<u64, Run>,
+    early: HashMap<u64, Run>,
+}
+
+impl Runs {
+    /// Counts what was done at `now`; gives its run if that is a fight, and this time counts.
+    fn count(&mut self, key: u64, rule: Rule, now: Instant) -> Option<Run> {
+        if let Some(run) = self.late.get_mut(&key) {
+            return run.count(rule, now);
+        }
+        let mut run = self.early.remove(&key).unwrap_or(Run { since: now, last: now, times: 0 });
+        let counted = run.count(rule, now);
+        if self.late.len() >= RUNS / 2 {
+            mem::swap(&mut self.late, &mut self.early);
+            self.late.clear();
+        }
+        self.late.insert(key, run);
+        counted
+    }
+}
+
+impl Run {
+    fn count(&mut self, rule: Rule, now: Instant) -> Option<Self> {
+        let pause = now.saturating_duration_since(self.last);
+        if pause > rule.pause {
+            *self = Self { since: now, last: now, times: 0 };
+        } else if pause < AT_ONCE && self.times > 0 {
+            return None;
+        }
+        self.last = now;
+        self.times = self.times.saturating_add(1);
+        let lasting = now.saturating_duration_since(self.since);
+        (self.times >= rule.times && lasting >= rule.lasting).then_some(*self)
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { late: HashMap::with_capacity(RUNS / 2), early: HashMap::with_capacity(RUNS / 2) }
+    }
+}
+
+/// The fights.
+#[derive(Debug, Default)]
+struct Known(Vec<Fight>);
+
+impl Known {
+    /// Begins a fight with the owner, or goes on with the one that there is.
+    fn go_on<'i>(
+        &mut self,
+        sighting: &Sighting<'_>,
+        images: impl Iterator<Item = (&'i str, &'i str)>,
+        run: Run,
+        now: Instant,
+    ) {
+        let Sighting { namespace, owner, pod, act, .. } = *sighting;
+        self.0.retain(|fight| !fight.is_forgotten(now));
+        let is_owners = |fight: &&mut Fight| {
+            let Owner { kind, name, uid, .. } = &fight.owner;
+            *fight.namespace == *namespace
+                && **uid == *owner.uid
+                && **kind == *owner.kind
+                && **name == *owner.name
+        };
+        if let Some(fight) = self.0.iter_mut().find(is_owners) {
+            fight.times = fight.times.saturating_add(1);
+            fight.last = now;
+            return;
+        }
+        if self.0.len() >= FIGHTS {
+            // The one that is over for longest; while all go on, the new one is none: there is enough to see.
+            let over = self.0.iter().enumerate().filter(|(_, fight)| !fight.is_going_on(now));
+            let Some((oldest, _)) = over.min_by_key(|(_, fight)| fight.last) else { return };
+            self.0.swap_remove(oldest);
+        }
+        let images = images.take(SHOWN_IMAGES).map(|(written, result)| (cut(written), cut(result))).collect();
+        self.0.push(Fight {
+            namespace: cut(namespace),
+            owner: owner.to_owned(),
+            pod: cut(pod),
+            act,
+            images,
+            times: run.times,
+            since: run.since,
+            last: now,
+            told: false,
+        });
+    }
+}
+
+/// A text from a request, bounded.
+fn cut(text: &str) -> Box<str> {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text).into()
+}
+
+/// How many runs are remembered.
+const RUNS: usize = 4096;
+
+/// How many fights.
+const FIGHTS: usize = 64;
+
+/// A fight that is over is remembered so long: it is not told of again if it is taken up meanwhile.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
+/// What is done within this counts once: a controller that tries again at once, and a set that grows.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The longest text that is kept of a request, and of how many images.
+const MAX_TEXT: usize = 512;
+const SHOWN_IMAGES: usize = 8;
+
+#[cfg(test)]
+mod tests;
