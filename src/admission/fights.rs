@@ -6,9 +6,10 @@
 //!
 //! What is seen here are requests, not what becomes of Pods, so the rules go by what no other loop does for long:
 //!
-//! - **The same Pod**, by its name or by the host name it asks for, is made anew, or has its images set back, at
-//!   least [`Rule::SAME_POD`]'s times and never more than five minutes apart. A back-off that doubles has left that
-//!   pace before the twelfth time, wherever it began.
+//! - **The same Pod**, by its name or by the host name it asks for, is made anew, or has its images set back, twelve
+//!   times ([`Rule::SAME_POD`]), and its owner never pauses for more than five minutes with all its Pods, nor for more
+//!   than twenty with this one: many go from Pod to Pod. A back-off that doubles has left that pace before the
+//!   twelfth time, wherever it began.
 //! - **One of many**: Pods with names that are generated, and nothing else to tell them by, are made without a
 //!   minute's pause for ten minutes ([`Rule::ONE_OF_MANY`]). That a set of Pods grows, even to thousands, is over by
 //!   then. Those of `ReplicaSet`, `DaemonSet`, `Job` and `ReplicationController` are left out: their controllers never
@@ -117,8 +118,10 @@ struct Rule {
     times: u32,
     /// For at least so long.
     lasting: Duration,
-    /// Never with a longer pause.
+    /// Never with a longer pause of the owner's.
     pause: Duration,
+    /// Never with a longer pause for the same Pod.
+    pod_pause: Duration,
 }
 
 impl Fights {
@@ -132,10 +135,13 @@ impl Fights {
         if sighting.act == Act::MadeOneOfMany && sighting.owner.never_looks_at_images() {
             return;
         }
-        let key = self.key(sighting, images.clone().map(|(written, _)| written));
+        let (owner, pod) = self.keys(sighting, images.clone().map(|(written, _)| written));
         let rule = sighting.act.rule();
         let mut state = self.state();
-        if let Some(run) = state.runs.count(key, rule, now) {
+        let since = state.runs.of(owner, now).go_on(rule.pause, now);
+        let run = state.runs.of(pod, now);
+        if run.count(since, rule, now) {
+            let run = *run;
             state.fights.go_on(sighting, images, run, now);
         }
     }
@@ -161,14 +167,24 @@ impl Fights {
         known
     }
 
-    fn key<'i>(&self, sighting: &Sighting<'_>, written: impl Iterator<Item = &'i str>) -> u64 {
+    /// What stands for the owner with these images, and for this Pod of its.
+    fn keys<'i>(&self, sighting: &Sighting<'_>, written: impl Iterator<Item = &'i str>) -> (u64, u64) {
         let Sighting { namespace, owner, pod, host_name, act } = sighting;
         let mut hasher = self.hashing.build_hasher();
-        (namespace, owner.uid, owner.kind, owner.name, pod, host_name, act).hash(&mut hasher);
+        (namespace, owner.uid, owner.kind, owner.name, act).hash(&mut hasher);
         for image in written {
             image.hash(&mut hasher);
         }
-        hasher.finish()
+        let of_owner = hasher.finish();
+        (pod, host_name).hash(&mut hasher);
+        (of_owner, hasher.finish())
+    }
+
+    /// How many runs are remembered.
+    #[cfg(test)]
+    pub(super) fn runs(&self) -> usize {
+        let state = self.state();
+        state.runs.late.len() + state.runs.early.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -231,11 +247,20 @@ impl Owner<&str> {
 
 impl Rule {
     /// Doubling pauses between one second and five minutes are at most nine, so that a back-off comes to eleven times.
-    const SAME_POD: Self = Self { times: 12, lasting: Duration::ZERO, pause: Duration::from_mins(5) };
+    const SAME_POD: Self = Self {
+        times: 12,
+        lasting: Duration::ZERO,
+        pause: Duration::from_mins(5),
+        pod_pause: Duration::from_mins(20),
+    };
 
     /// A set that grows to 5,000 at the pace of Kubernetes' own controllers (20 requests a second) takes four minutes.
-    const ONE_OF_MANY: Self =
-        Self { times: 30, lasting: Duration::from_mins(10), pause: Duration::from_mins(1) };
+    const ONE_OF_MANY: Self = Self {
+        times: 30,
+        lasting: Duration::from_mins(10),
+        pause: Duration::from_mins(1),
+        pod_pause: Duration::from_mins(1),
+    };
 }
 
 /// What is behind the lock.
@@ -253,10 +278,10 @@ struct Run {
     times: u32,
 }
 
-/// Every run, by the hash of what is done: those seen lately, and those before them.
+/// Every run, of owners and of Pods, by the hash of what is done: those seen lately, and those before them.
 ///
-/// When there are too many of the first they become the second, which are dropped: each request costs two look-ups at
-/// most, however many there are.
+/// When there are too many of the first they become the second, which are dropped: each request costs a few look-ups
+/// at most, however many there are.
 #[derive(Debug)]
 struct Runs {
     late: HashMap<u64, Run>,
@@ -264,34 +289,43 @@ struct Runs {
 }
 
 impl Runs {
-    /// Counts what was done at `now`; gives its run if that is a fight, and this time counts.
-    fn count(&mut self, key: u64, rule: Rule, now: Instant) -> Option<Run> {
-        if let Some(run) = self.late.get_mut(&key) {
-            return run.count(rule, now);
-        }
-        let mut run = self.early.remove(&key).unwrap_or(Run { since: now, last: now, times: 0 });
-        let counted = run.count(rule, now);
-        if self.late.len() >= RUNS / 2 {
+    /// The run of that key, one that begins now if there is none.
+    fn of(&mut self, key: u64, now: Instant) -> &mut Run {
+        if self.late.len() >= RUNS / 2 && !self.late.contains_key(&key) {
             mem::swap(&mut self.late, &mut self.early);
             self.late.clear();
         }
-        self.late.insert(key, run);
-        counted
+        let Self { late, early } = self;
+        late.entry(key).or_insert_with(|| early.remove(&key).unwrap_or_else(|| Run::beginning(now)))
     }
 }
 
 impl Run {
-    fn count(&mut self, rule: Rule, now: Instant) -> Option<Self> {
-        let pause = now.saturating_duration_since(self.last);
-        if pause > rule.pause {
-            *self = Self { since: now, last: now, times: 0 };
-        } else if pause < AT_ONCE && self.times > 0 {
-            return None;
+    fn beginning(now: Instant) -> Self {
+        Self { since: now, last: now, times: 0 }
+    }
+
+    /// Goes on after a pause of at most that long, or begins anew; gives when it began.
+    fn go_on(&mut self, pause: Duration, now: Instant) -> Instant {
+        if now.saturating_duration_since(self.last) > pause {
+            *self = Self::beginning(now);
         }
         self.last = now;
+        self.since
+    }
+
+    /// Counts what was done to a Pod at `now`, while its owner has been at it since `owner_since`; gives whether that
+    /// is a fight, and this time counts.
+    fn count(&mut self, owner_since: Instant, rule: Rule, now: Instant) -> bool {
+        if now.saturating_duration_since(self.last) < AT_ONCE && self.times > 0 {
+            return false;
+        }
+        if self.since < owner_since {
+            *self = Self::beginning(now);
+        }
+        let since = self.go_on(rule.pod_pause, now);
         self.times = self.times.saturating_add(1);
-        let lasting = now.saturating_duration_since(self.since);
-        (self.times >= rule.times && lasting >= rule.lasting).then_some(*self)
+        self.times >= rule.times && now.saturating_duration_since(since) >= rule.lasting
     }
 }
 

@@ -46,3 +46,6 @@ pub(super) fn show(
     };
     fights.see(&Sighting { namespace: &request.namespace, owner, pod, host_name, act }, changed, now);
 }
+
+#[cfg(test)]
+mod tests;

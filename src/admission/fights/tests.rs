@@ -108,6 +108,23 @@ fn a_generated_name_with_a_host_name_stands_for_one_pod() {
 }
 
 #[test]
+fn an_operator_that_goes_from_pod_to_pod_is_one_though_each_comes_seldom() {
+    let mut cluster = Cluster::new();
+    let nodes = ["nifi-1-node", "nifi-2-node", "nifi-3-node", "nifi-4-node"];
+    let mut at = 0.0;
+    let mut round = |cluster: &mut Cluster| {
+        for host_name in nodes {
+            cluster.see(at, Sighting { pod: host_name, host_name, ..made("", "u-1") });
+            at += 240.0;
+        }
+    };
+    (0..11).for_each(|_| round(&mut cluster));
+    cluster.assert_quiet();
+    round(&mut cluster);
+    assert_eq!((cluster.news(), cluster.going_on(11_520.0)), (1, 1));
+}
+
+#[test]
 fn images_set_back_again_and_again_are_a_fight_whoever_owns_the_pod() {
     for api_version in ["apps/v1", "postgresql.cnpg.io/v1"] {
         let mut cluster = Cluster::new();
@@ -233,6 +250,20 @@ fn what_comes_back_now_and_then_is_none() {
     for at in [0.0, 4.0, 9.0, 30.0, 200.0, 3600.0, 3610.0, 3700.0, 7200.0, 7300.0, 7301.0, 7305.0, 7400.0] {
         cluster.see(at, stateful("db-0"));
     }
+    // A large one on nodes that come and go: always some Pod, each of them every hour.
+    let mut cluster = Cluster::new();
+    for time in 0..4000 {
+        cluster.see(f64::from(time) * 36.0, stateful(&format!("db-{}", time % 100)));
+    }
+    cluster.assert_quiet();
+    // One that is restarted by hand five times within half an hour.
+    let mut cluster = Cluster::new();
+    for time in 0..5 {
+        for pod in 0..10 {
+            cluster.see(f64::from(time * 360 + pod * 20), stateful(&format!("db-{pod}")));
+        }
+    }
+    cluster.assert_quiet();
     // A CronJob, each minute a Job of its own.
     for minute in 0..600 {
         let job = Owner { uid: &*minute.to_string(), ..owner("batch/v1", "Job", "") };
@@ -297,9 +328,9 @@ fn memory_is_bounded_and_a_fight_is_noticed_among_many_others() {
         }
     }
     assert_eq!(cluster.news(), 1);
-    let state = cluster.fights.state();
-    let runs = state.runs.late.len() + state.runs.early.len();
+    let runs = cluster.fights.runs();
     assert!((RUNS / 4..=RUNS).contains(&runs), "{runs}");
+    let state = cluster.fights.state();
     assert!(state.runs.late.capacity() + state.runs.early.capacity() < 2 * RUNS, "neither has grown");
     drop(state);
 
