@@ -1,6 +1,6 @@
 //! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, the last good table and answers
-//! of registries kept beside them, Events on the one, the Secrets that the table names, and the Lease by which one
-//! replica does what one is enough for.
+//! of registries kept beside them, Events on the one and on owners of Pods, the Secrets that the table names, and the
+//! Lease by which one replica does what one is enough for.
 //!
 //! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
 //! kube's types leaves this room.
@@ -17,6 +17,7 @@ mod events;
 mod last_good;
 mod lease;
 mod lock_watch;
+mod owner_events;
 mod secrets;
 mod table_watch;
 mod trouble;
@@ -28,6 +29,7 @@ pub use self::{
     last_good::{LAST_GOOD, LastGood},
     lease::{LEASE, Lease, LeasePolicy},
     lock_watch::{LockTexts, LockWatch, read_lock, watch_lock},
+    owner_events::{OwnerEvents, OwnerNotice},
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,

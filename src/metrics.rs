@@ -53,6 +53,10 @@ pub struct Metrics {
     pub connections: Count,
     /// Events that could not be written.
     pub event_errors: Counter,
+    /// Owners of Pods that were noticed to fight over images.
+    pub fights: Counter,
+    /// How many of them go on.
+    pub fights_going_on: Count,
     /// Failures of Portolan itself that let a Pod through.
     pub internal_errors: Counter,
     /// Failed attempts to keep the last good table.
@@ -174,6 +178,8 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             connections: Gauge::default(),
             event_errors: Counter::default(),
+            fights: Counter::default(),
+            fights_going_on: Gauge::default(),
             internal_errors: Counter::default(),
             last_good_errors: Counter::default(),
             last_good_in_force: Gauge::default(),
@@ -338,6 +344,12 @@ impl Metrics {
             self.lease_errors.clone(),
         );
         registry.register("event_errors", "Events that could not be written", self.event_errors.clone());
+        registry.register(
+            "fights",
+            "Owners noticed to make Pods, or set their images back, again and again",
+            self.fights.clone(),
+        );
+        registry.register("fights_going_on", "Such owners that go on with it", self.fights_going_on.clone());
         registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
         registry.register("lock_errors", "Locks refused", self.lock_errors.clone());
         registry.register_collector(Box::new(series(
@@ -610,6 +622,8 @@ mod tests {
             "portolan_certificate_expiry_timestamp_seconds 1800000000.0",
             "portolan_connections 1",
             "portolan_event_errors_total 0",
+            "portolan_fights_going_on 0",
+            "portolan_fights_total 0",
             "portolan_internal_errors_total 0",
             "portolan_lease_errors_total 0",
             "portolan_lease_held 0",

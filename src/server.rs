@@ -7,6 +7,7 @@
 
 mod answer_keeper;
 mod endpoints;
+mod fights;
 mod file;
 mod health;
 mod heap;
@@ -18,6 +19,7 @@ pub mod routes;
 mod run;
 mod settings;
 mod shutdown;
+pub mod status;
 mod table_keeper;
 mod table_source;
 
@@ -28,6 +30,6 @@ pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};
 pub use lock_keeper::read_maps;
 pub use run::{ServeError, log_to_stderr, run};
-pub use settings::{CertificateSource, Settings};
+pub use settings::{CertificateSource, Loopback, NotLoopbackError, Settings};
 pub use shutdown::{Phase, Shutdown};
 pub use table_source::{ConfigMapName, ParseConfigMapNameError, TableSource};

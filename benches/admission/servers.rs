@@ -86,6 +86,7 @@ impl Setup {
         let path = self.folder.path().join(format!("audit-{}.jsonl", address.port()));
         let mut command = Command::new(&self.portolan);
         command.args(["serve", "--listen", &address.to_string(), "--ops-listen", &ops.to_string()]);
+        command.args(["--status-listen", "127.0.0.1:0"]);
         command.arg("--tls-dir").arg(self.folder.path()).arg("--table").arg(table);
         command.arg("--audit-log").arg(&path).args(["--fresh", "10h"]);
         let mut name = format!("Portolan, {rules} rules");

@@ -10,7 +10,10 @@ use crate::{
     admission, cluster,
     registry::CachePolicy,
     rewrite,
-    server::{self, AuditDestination, CertificateSource, ConfigMapName, KeepAnswers, Settings, TableSource},
+    server::{
+        self, AuditDestination, CertificateSource, ConfigMapName, KeepAnswers, Loopback, Settings,
+        TableSource,
+    },
 };
 
 /// How the webhook is to run.
@@ -39,9 +42,9 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_OPS_LISTEN", value_name = "ADDRESS", default_value = ":9441", value_parser = parse_address)]
     ops_listen: SocketAddr,
 
-    /// Where /status will be (plain HTTP, loopback only; no effect yet in this version)
-    #[arg(long, env = "PORTOLAN_STATUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9442", value_parser = parse_address)]
-    status_listen: SocketAddr,
+    /// Where /status and a page of the same content are (plain HTTP, loopback only: `kubectl port-forward`)
+    #[arg(long, env = "PORTOLAN_STATUS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9442", value_parser = parse_loopback)]
+    status_listen: Loopback,
 
     /// Certificate chain in PEM
     #[arg(long, env = "PORTOLAN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
@@ -164,6 +167,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
         lock_check_every: args.lock_check,
         listen: args.listen,
         ops_listen: args.ops_listen,
+        status_listen: args.status_listen,
         audit: args.audit_log.map_or(AuditDestination::Stdout, AuditDestination::File),
         audit_queue: args.audit_queue,
         admission: admission::Options {
@@ -191,4 +195,9 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     whole.parse().map_err(|_| format!("`{text}` is no address; write it as in `127.0.0.1:9443` or `:9443`"))
+}
+
+/// Reads an address that only this machine reaches.
+fn parse_loopback(text: &str) -> Result<Loopback, String> {
+    Loopback::try_from(parse_address(text)?).map_err(|error| error.to_string())
 }

@@ -86,8 +86,23 @@ async fn write(client: &Client, notice: &Notice) -> Result<(), CallError> {
 
 fn event(notice: &Notice, uid: Option<String>, resource_version: Option<String>) -> Event {
     let Notice { namespace, name, reason, action, text } = notice;
+    let regarding = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("ConfigMap".to_owned()),
+        namespace: Some(namespace.clone()),
+        name: Some(name.clone()),
+        uid,
+        resource_version,
+        ..ObjectReference::default()
+    };
+    about(regarding, reason, action, text)
+}
+
+/// An Event about an object, in the namespace that its reference names.
+pub(super) fn about(regarding: ObjectReference, reason: &str, action: &str, text: &str) -> Event {
+    let name = regarding.name.as_deref().unwrap_or_default();
     // `kubectl describe` finds an Event by the object's uid.
-    let said = [uid.as_deref().unwrap_or_default(), reason, text].join("\n");
+    let said = [regarding.uid.as_deref().unwrap_or_default(), reason, text].join("\n");
     let hash = Digest::of(said.as_bytes());
     let hash = hash.hex().get(..HASH_LENGTH).unwrap_or_default().to_owned();
     let prefix =
@@ -97,24 +112,16 @@ fn event(notice: &Notice, uid: Option<String>, resource_version: Option<String>)
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{prefix}.{hash}")),
-            namespace: Some(namespace.clone()),
+            namespace: regarding.namespace.clone(),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),
         reporting_controller: Some(REPORTER.to_owned()),
         reporting_instance: Some(instance()),
-        action: Some((*action).to_owned()),
-        reason: Some((*reason).to_owned()),
+        action: Some(action.to_owned()),
+        reason: Some(reason.to_owned()),
         type_: Some("Warning".to_owned()),
-        regarding: Some(ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("ConfigMap".to_owned()),
-            namespace: Some(namespace.clone()),
-            name: Some(name.clone()),
-            uid,
-            resource_version,
-            ..ObjectReference::default()
-        }),
+        regarding: Some(regarding),
         note: Some(cut(text)),
         ..Event::default()
     }
@@ -141,7 +148,7 @@ fn cut(text: &str) -> String {
 const REPORTER: &str = "portolan";
 
 /// HTTP's Conflict: an Event of that name is there already.
-const ALREADY_THERE: u16 = 409;
+pub(super) const ALREADY_THERE: u16 = 409;
 
 /// The shortest time between two Events.
 const EVENT_PAUSE: Duration = Duration::from_secs(5);

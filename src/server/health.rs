@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use serde::Serialize;
+
 use super::shutdown::{Phase, Shutdown};
 
 /// The conditions of being ready.
@@ -32,6 +34,15 @@ pub struct Health {
 pub struct Condition {
     name: &'static str,
     state: Arc<Mutex<State>>,
+}
+
+/// Where a condition stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Standing {
+    pub(super) name: &'static str,
+    pub(super) is_met: bool,
+    pub(super) note: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,23 +71,32 @@ impl Health {
 
     /// Whether it is ready, and a line for each condition.
     pub fn report(&self) -> (bool, String) {
+        let (ready, conditions) = self.standing();
         let mut text = String::new();
-        let mut ready = true;
-        let mut line = |name: &str, met: bool, note: Option<&str>| {
-            ready &= met;
-            let (sign, word) = if met { ("+", "ok") } else { ("-", "missing") };
+        for Standing { name, is_met, note } in conditions {
+            let (sign, word) = if is_met { ("+", "ok") } else { ("-", "missing") };
             let note = note.map(|note| format!(": {note}")).unwrap_or_default();
             writeln!(text, "[{sign}] {name} {word}{note}").expect("writing to a string cannot fail");
-        };
-        for condition in self.conditions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let state = condition.state.lock().unwrap_or_else(PoisonError::into_inner);
-            line(condition.name, state.met, state.note.as_deref());
-        }
-        if self.shutdown.phase() > Phase::Running {
-            line("running", false, Some("the process is about to end"));
         }
         text.push_str(if ready { "ready\n" } else { "not ready\n" });
         (ready, text)
+    }
+
+    /// Whether it is ready, and where each condition stands.
+    pub(super) fn standing(&self) -> (bool, Vec<Standing>) {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing: Vec<_> = conditions
+            .iter()
+            .map(|condition| {
+                let state = condition.state.lock().unwrap_or_else(PoisonError::into_inner);
+                Standing { name: condition.name, is_met: state.met, note: state.note.clone() }
+            })
+            .collect();
+        if self.shutdown.phase() > Phase::Running {
+            let note = Some("the process is about to end".to_owned());
+            standing.push(Standing { name: "running", is_met: false, note });
+        }
+        (standing.iter().all(|condition| condition.is_met), standing)
     }
 }
 

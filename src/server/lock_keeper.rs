@@ -162,4 +162,4 @@ pub(super) async fn wait_for_lock(
 const LIMIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

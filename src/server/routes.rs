@@ -93,7 +93,7 @@ pub fn ops(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
         .fallback(unknown_path)
 }
 
-async fn unknown_path() -> (StatusCode, &'static str) {
+pub(super) async fn unknown_path() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "there is nothing at this path\n")
 }
 

@@ -1,6 +1,6 @@
 //! The wiring of `serve`: the one place that knows every adapter.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
@@ -10,16 +10,21 @@ use super::{
     BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
     Settings, Shutdown, TableSource,
     answer_keeper::{AnswerKeeper, wait_for_answers},
+    fights::tell_forever,
     file::watch_file,
     lock_check::check_forever,
     lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
     routes, serve,
+    status::{self, StatusSources},
     table_keeper::{Beside, TableKeeper},
 };
 use crate::{
     admission::{Admission, Fights, TablePlace, Validation},
     audit,
-    cluster::{self, Answers, ConnectError, Events, LastGood, Lease, LeasePolicy, SecretNames, TableText},
+    cluster::{
+        self, Answers, ConnectError, Events, LastGood, Lease, LeasePolicy, OwnerEvents, SecretNames,
+        TableText,
+    },
     lock::{self, Lock},
     metrics::{Metrics, RegistryResult},
     registry::{Credentials, ReadCredentialsError, Resolver},
@@ -154,6 +159,12 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         read: watch::Sender::new(false),
     });
     let lock_source = LockSource::new(settings.lock, &admission, &settings.table);
+    let status = Arc::new(StatusSources {
+        admission: Arc::clone(&admission),
+        health: Arc::clone(&health),
+        table: settings.table.to_string(),
+        lock: lock_source.to_string(),
+    });
     let mut wiring =
         Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
     let (tables_sender, mut tables) = watch::channel(0);
@@ -180,20 +191,27 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     });
     let measuring = Arc::clone(&admission);
     parts.spawn(async move { measure(&measuring).await });
+    let telling = Arc::clone(&admission);
+    let events = client.as_ref().map(|client| OwnerEvents::start(client.clone(), Arc::clone(&metrics)));
+    parts.spawn(async move {
+        tell_forever(&telling, events.as_ref()).await;
+        "fights"
+    });
 
-    // The ops port answers before the webhook does, until it has drained, and closes after it.
+    // The ops port answers before the webhook does, until it has drained, and closes after it; the status port too.
     let ops = Listener::bind(settings.ops_listen, Limits::default())?;
     let at = |listener: &Listener, asked: SocketAddr| listener.local_addr().unwrap_or(asked).to_string();
     tracing::info!(ops = at(&ops, settings.ops_listen), "listening");
+    let status_listen = settings.status_listen.into();
+    let status_port = Listener::bind(status_listen, Limits::default())?;
+    tracing::info!(status = at(&status_port, status_listen), "listening");
     let ops_shutdown = Shutdown::new();
-    let ops_serving = tokio::spawn(serve(
-        ops,
-        None,
-        routes::ops(health, Arc::clone(&metrics)),
-        DrainPolicy { delay: Duration::ZERO, ..DrainPolicy::default() },
-        ops_shutdown.clone(),
-        Arc::new(Metrics::new()),
-    ));
+    let beside = |listener, router| {
+        let policy = DrainPolicy { delay: Duration::ZERO, ..DrainPolicy::default() };
+        tokio::spawn(serve(listener, None, router, policy, ops_shutdown.clone(), Arc::new(Metrics::new())))
+    };
+    let ops_serving = beside(ops, routes::ops(health, Arc::clone(&metrics)));
+    let status_serving = beside(status_port, status::routes(&status));
 
     // Without a table every image would be kept in silence; a refused connection the API server at least logs.
     let serving = async {
@@ -253,6 +271,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     ops_shutdown.drain();
     if ops_serving.await.is_err() {
         tracing::warn!("the ops port ended early");
+    }
+    if status_serving.await.is_err() {
+        tracing::warn!("the status port ended early");
     }
     if let Err(error) = admission.log.close(CLOSE_LIMIT) {
         tracing::error!(%error, "audit lines are lost");
@@ -389,6 +410,18 @@ impl LockSource {
             // Beside the table, whose namespace stands for Portolan's own.
             (None, None, TableSource::ConfigMap(name)) => Self::ConfigMaps(name.namespace.clone()),
             (None, None, TableSource::File(_)) => Self::Nowhere,
+        }
+    }
+}
+
+impl fmt::Display for LockSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigMaps(namespace) => {
+                write!(f, "the ConfigMaps in `{namespace}` labelled `{}`", lock::SELECTOR)
+            }
+            Self::File(path) => write!(f, "file `{}`", path.display()),
+            Self::Nowhere => f.write_str("nowhere"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The address of `/livez`, `/readyz` and `/metrics`.
     pub ops_listen: SocketAddr,
+    /// The address of `/status`.
+    pub status_listen: Loopback,
     /// Where audit lines go.
     pub audit: audit::Destination,
     /// How many admissions may wait to be written to the audit log.
@@ -32,6 +34,36 @@ pub struct Settings {
     pub keep_answers: KeepAnswers,
     /// How long new requests are answered after SIGTERM.
     pub drain_delay: Duration,
+}
+
+/// An address that only this machine reaches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Loopback(SocketAddr);
+
+/// An address that others reach, too.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is not a loopback address, which is all that the status port listens on; write it as in `127.0.0.1:9442`, \
+     and reach it from elsewhere by `kubectl port-forward`"
+)]
+pub struct NotLoopbackError(SocketAddr);
+
+impl TryFrom<SocketAddr> for Loopback {
+    type Error = NotLoopbackError;
+
+    fn try_from(address: SocketAddr) -> Result<Self, Self::Error> {
+        if address.ip().to_canonical().is_loopback() {
+            Ok(Self(address))
+        } else {
+            Err(NotLoopbackError(address))
+        }
+    }
+}
+
+impl From<Loopback> for SocketAddr {
+    fn from(address: Loopback) -> Self {
+        address.0
+    }
 }
 
 /// Where the webhook's certificate comes from.

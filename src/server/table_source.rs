@@ -38,6 +38,15 @@ impl FromStr for ConfigMapName {
     }
 }
 
+impl fmt::Display for TableSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigMap(name) => write!(f, "ConfigMap `{name}`"),
+            Self::File(path) => write!(f, "file `{}`", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for ConfigMapName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -7,6 +7,7 @@ mod last_good;
 mod lease;
 mod lock;
 mod logins;
+mod owner_events;
 mod restart;
 
 use std::{collections::BTreeSet, time::Duration};

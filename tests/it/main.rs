@@ -20,5 +20,6 @@ mod manifests;
 mod readme;
 mod reference;
 mod registry;
+mod status;
 mod support;
 mod tls;

@@ -1,8 +1,13 @@
-//! What README.md and `examples/` show is what the command says.
+//! What README.md, `examples/` and docs/operators.md show is what the command says.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use portolan::table::Table;
+use portolan::{
+    image::Reference,
+    metrics::Metrics,
+    table::{Lookup, Table},
+};
+use serde_json::Value;
 
 #[test]
 fn the_tables_that_newcomers_meet_are_read_without_a_warning() {
@@ -49,6 +54,39 @@ fn what_the_readme_points_to_is_there() {
     for target in readme.lines().filter_map(|line| line.strip_prefix("    make ")) {
         let target = target.split(' ').next().unwrap();
         assert!(makefile.contains(&format!("\n{target}:")), "the Makefile has no target {target}");
+    }
+}
+
+#[test]
+fn the_page_about_operators_opts_pods_out_and_names_the_mirror_that_the_table_says() {
+    let page = read("docs/operators.md");
+    let table = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n\
+                 - {source: '*', mirrors: ['registry.example.com:32000/{registry}']}\n";
+    assert!(page.contains("takes `*` to `registry.example.com:32000/{registry}`"));
+    let table = Table::parse(table).unwrap().table;
+    let examples: Vec<Value> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(|block| serde_saphyr::from_str(block).unwrap_or_else(|error| panic!("{error} in\n{block}")))
+        .collect();
+    for (kind, labels, images) in [
+        ("Cluster", "/spec/inheritedMetadata/labels", &["/spec/imageName"][..]),
+        ("NifiCluster", "/spec/pod/labels", &["/spec/clusterImage", "/spec/initContainerImage"]),
+        ("AerospikeCluster", "/spec/podSpec/metadata/labels", &["/spec/image"]),
+    ] {
+        let example = examples.iter().find(|example| example["kind"] == kind).expect(kind);
+        assert_eq!(example.pointer(labels).unwrap()["portolan.dev/rewrite"], "disabled", "{kind}");
+        for pointer in images {
+            let mirrored = example.pointer(pointer).unwrap().as_str().unwrap();
+            let written = Reference::parse(mirrored.split_once('/').unwrap().1).unwrap();
+            let Lookup::Rule(rule) = table.lookup(&written, None) else { panic!("{mirrored}") };
+            assert_eq!(rule.place(0, &written, &mut String::new()).unwrap().as_str(), mirrored);
+        }
+    }
+    let metrics = Metrics::new().encode();
+    for name in ["portolan_fights_total", "portolan_fights_going_on"] {
+        assert!(page.contains(name) && metrics.contains(&format!("\n{name} 0\n")), "{name}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     table::Table,
 };
 
-fn admission() -> Arc<Admission> {
+pub(in crate::server) fn admission() -> Arc<Admission> {
     let metrics = Arc::new(Metrics::new());
     Arc::new(Admission {
         table: ArcSwap::from_pointee(Table::default()),

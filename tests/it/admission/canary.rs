@@ -11,6 +11,7 @@ use crate::support::{
     fake_registry::{FakeRegistry, Fault},
     logs::Logs,
     review::pod,
+    status,
     webhook::{hub_table, with_table},
 };
 
@@ -71,6 +72,10 @@ async fn a_canary_in_secret_header_url_token_and_pod_shows_nowhere() {
         assert_eq!(pinned, 1, "the login works: {login}");
         shown.insert(format!("audit log, {login}"), json!(webhook.audit()).to_string());
         shown.insert(format!("metrics, {login}"), webhook.admission.metrics.encode());
+        shown.insert(
+            format!("status page, {login}"),
+            status::shown(&status::status_of(webhook.admission.clone())).await,
+        );
         shown.insert(format!("debug output, {login}"), format!("{:?}", webhook.admission));
     }
     let log = logs.text();

@@ -92,6 +92,12 @@ async fn a_flag_that_cannot_be_read_is_named_with_its_remedy() {
 
     For more information, try '--help'.
     ");
+    assert_snapshot!(run("--status-listen", "0.0.0.0:9442").await, @r"
+    error: invalid value '0.0.0.0:9442' for '--status-listen <ADDRESS>': `0.0.0.0:9442` is not a loopback address, which is all that the status port listens on; write it as in `127.0.0.1:9442`, and reach it from elsewhere by `kubectl port-forward`
+
+    For more information, try '--help'.
+    ");
+    assert!(run("--status-listen", ":9442").await.contains("`[::]:9442` is not a loopback address"));
     assert_snapshot!(run("--mode", "watch").await, @r"
     error: invalid value 'watch' for '--mode <MODE>'
       [possible values: audit, enforce]

@@ -413,7 +413,6 @@ async fn replace(
 
 /// Refuses one whose name is taken, as the real one does.
 async fn create_event(State(shared): SharedState, Path(namespace): Path<String>, body: Bytes) -> Response {
-    assert_eq!(namespace, NAMESPACE);
     let mood = {
         let mut shared = shared.lock().unwrap();
         shared.requests.push("create events".to_owned());
@@ -423,6 +422,9 @@ async fn create_event(State(shared): SharedState, Path(namespace): Path<String>,
         return moody(mood).await;
     }
     let event: Value = serde_json::from_slice(&body).unwrap();
+    for place in ["/metadata/namespace", "/regarding/namespace"] {
+        assert_eq!(event.pointer(place), Some(&json!(namespace)), "{event}");
+    }
     let mut shared = shared.lock().unwrap();
     let name = |event: &Value| event["metadata"]["name"].clone();
     if shared.events.iter().any(|earlier| name(earlier) == name(&event)) {

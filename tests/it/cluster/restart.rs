@@ -35,6 +35,7 @@ impl Serve {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
             .args(["serve", "--tls-self", "--listen", "127.0.0.1:0", "--ops-listen", &ops])
+            .args(["--status-listen", "127.0.0.1:0"])
             .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
             .args(arguments)
             .current_dir(folder.path())

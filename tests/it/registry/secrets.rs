@@ -9,6 +9,7 @@ use super::{entry, forgetful, password, plain, resolve, resolve_within};
 use crate::support::{
     fake_registry::{FakeRegistry, Fault, manifest},
     logs::Logs,
+    status,
 };
 
 const CANARY: &str = "c4n4ry-pa55word";
@@ -54,6 +55,9 @@ async fn a_canary_in_every_credential_shows_in_no_log_error_or_debug_output() {
                     shown.push(format!("{answer:?} {resolver:?} {:?}", resolver.status(Instant::now())));
                 }
             }
+            let status = status::shown(&status::status_of_resolver(&resolver)).await;
+            assert!(status.contains(&registry.host()), "the status page names the registry: {status}");
+            shown.push(status);
             registry.fault_at("/", Fault::Stall);
             shown.push(format!(
                 "{:?}",
