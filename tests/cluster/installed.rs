@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        ControlPlane, Image, Missing, Outcome, Plane, Registry, Scene, binary, eventually, image, is_static,
-        repository, sources,
+        ControlPlane, Image, Missing, Outcome, Plane, Process, Registry, Scene, ask, binary, eventually,
+        folder, free_port, image, is_static, repository, sources,
     },
     trials,
 };
@@ -76,6 +76,31 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
     for pod in own {
         assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{}", pod["status"]);
     }
+    status_is_reached_by_port_forward(&plane)
+}
+
+/// Though the Pods listen on loopback only.
+fn status_is_reached_by_port_forward(plane: &ControlPlane) -> Outcome {
+    let local = format!("127.0.0.1:{}", free_port("127.0.0.1"));
+    let ports = format!("{}:9442", local.split_once(':').unwrap().1);
+    let _forward = Process::start(
+        &plane.kubectl.program,
+        |command| {
+            command
+                .args(["--namespace=portolan", "port-forward", "deployment/portolan", &ports])
+                .env("KUBECONFIG", &plane.kubectl.kubeconfig);
+        },
+        folder("port-forward").join("log"),
+    )?;
+    eventually(Duration::from_secs(20), || match ask(&local, "/status") {
+        Ok((200, body)) => {
+            let status: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(status["table"]["from"], "ConfigMap `portolan/portolan-table`");
+            assert_eq!(status["table"]["ruleCount"], 1);
+            Ok(())
+        }
+        other => Err(other),
+    });
     Ok(())
 }
 

@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
 mod conditions;
+mod fight;
 mod installed;
 mod load;
 mod lock;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         projects::trials(),
         namespaces::trials(),
         validate::trials(),
+        fight::trials(),
         load::trials(),
         serving::trials(),
         outages::trials(),

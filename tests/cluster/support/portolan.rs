@@ -32,6 +32,8 @@ pub struct Portolan {
     pub table: PathBuf,
     /// Where `/metrics` is: host and port.
     pub ops: String,
+    /// Where `/status` is: host and port.
+    pub status: String,
     /// The file with its audit lines.
     pub audit_log: PathBuf,
     folder: PathBuf,
@@ -75,13 +77,14 @@ impl Portolan {
         let folder = folder("portolan");
         let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
         let ops = format!("127.0.0.1:{}", free_port("127.0.0.1"));
+        let status = format!("127.0.0.1:{}", free_port("127.0.0.1"));
         let audit_log = folder.join("audit.jsonl");
         let table = folder.join("table.yaml");
         if let Some(text) = &options.table {
             fs::write(&table, text).unwrap();
         }
-        let process = start(&folder, &address, &ops, options)?;
-        Ok(Self { process, address, table, ops, audit_log, folder, options: options.clone() })
+        let process = start(&folder, [&address, &ops, &status], options)?;
+        Ok(Self { process, address, table, ops, status, audit_log, folder, options: options.clone() })
     }
 
     /// Ends it and starts it anew, with the same flags and files, at the same addresses; waits for nothing.
@@ -92,7 +95,8 @@ impl Portolan {
 
     /// Starts it anew after it ended, with the same flags and files, at the same addresses; waits for nothing.
     pub fn start_anew(&mut self) {
-        self.process = start(&self.folder, &self.address, &self.ops, &self.options).unwrap();
+        let addresses = [&*self.address, &self.ops, &self.status];
+        self.process = start(&self.folder, addresses, &self.options).unwrap();
     }
 
     /// Waits until `/readyz` says so.
@@ -116,13 +120,15 @@ impl Portolan {
 
     /// Asks the ops port; status and body.
     pub fn ops(&self, path: &str) -> Result<(u16, String), std::io::Error> {
-        let mut connection = TcpStream::connect(&self.ops)?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(connection, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ops)?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-        Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+        ask(&self.ops, path)
+    }
+
+    /// What `/status` says.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let (status, body) = ask(&self.status, "/status").unwrap();
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
     }
 
     /// The lines of its audit log until now.
@@ -150,14 +156,24 @@ impl Portolan {
     }
 }
 
-fn start(folder: &Path, address: &str, ops: &str, options: &Options) -> Result<Process, Missing> {
+/// Asks a port without TLS; status and body.
+pub fn ask(address: &str, path: &str) -> Result<(u16, String), std::io::Error> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+}
+
+fn start(folder: &Path, [address, ops, status]: [&str; 3], options: &Options) -> Result<Process, Missing> {
     Process::start(
         &binary(),
         |command| {
             command
                 .arg("serve")
-                .args(["--listen", address, "--ops-listen", ops])
-                .args(["--status-listen", &format!("127.0.0.1:{}", free_port("127.0.0.1"))])
+                .args(["--listen", address, "--ops-listen", ops, "--status-listen", status])
                 .args([Path::new("--audit-log"), &folder.join("audit.jsonl")])
                 // What the person who runs the tests has set up must not matter.
                 .env_clear()
