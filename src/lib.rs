@@ -13,6 +13,7 @@ pub mod cli;
 #[cfg(feature = "service")]
 pub mod cluster;
 pub mod image;
+pub mod inventory;
 pub mod lock;
 #[cfg(feature = "service")]
 pub mod metrics;

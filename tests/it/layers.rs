@@ -13,10 +13,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["image", "metrics", "review", "rewrite", "table"]),
     (
         "cli",
-        &["admission", "cluster", "image", "lock", "registry", "review", "rewrite", "server", "table", "tls"],
+        &[
+            "admission",
+            "cluster",
+            "image",
+            "inventory",
+            "lock",
+            "registry",
+            "review",
+            "rewrite",
+            "server",
+            "table",
+            "tls",
+        ],
     ),
     ("cluster", &["image", "lock", "metrics", "table"]),
     ("image", &[]),
+    ("inventory", &["image"]),
     ("lock", &["image"]),
     ("metrics", &["rewrite"]),
     ("registry", &["image", "metrics"]),
@@ -47,7 +60,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "main"]),
     ("axum", &["server"]),
     ("clap", &["cli", "main"]),
-    ("granit_parser", &["table"]),
+    ("granit_parser", &["inventory", "table"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
     ("json_patch", &[]),
@@ -62,7 +75,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that compile without a runtime, and what they may not name.
-const PURE: &[&str] = &["image", "lock", "review", "rewrite", "table"];
+const PURE: &[&str] = &["image", "inventory", "lock", "review", "rewrite", "table"];
 const IMPURE_CRATES: &[&str] =
     &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
 
