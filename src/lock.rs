@@ -6,15 +6,20 @@
 //!
 //! Invariant: of one reference there is one digest.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::image::{Digest, Reference, TextMap};
 
 mod problem;
 mod read;
+mod write;
 
 pub use problem::{Problem, Problems};
 pub use read::Document;
+pub use write::{Update, sheets};
 
 /// Locked digests, by the mirror's reference.
 ///
@@ -42,6 +47,7 @@ pub struct Lock {
 pub struct Line {
     reference: Reference,
     content: u32,
+    config_map: Option<Arc<str>>,
     has_moved: AtomicBool,
 }
 
@@ -78,7 +84,7 @@ impl Lock {
     /// # Errors
     /// Everything that is wrong, by place.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        Self::read([Document { name: None, text }])
+        Self::read([Document { name: None, config_map: None, text }])
     }
 
     /// Reads several texts as one lock, such as all keys of several ConfigMaps.
@@ -98,9 +104,13 @@ impl Lock {
     ) -> Result<Self, Problems> {
         let named: Vec<_> = keys
             .into_iter()
-            .map(|(map, key, text)| (format!("ConfigMap `{map}`, key `{key}`"), text))
+            .map(|(map, key, text)| (format!("ConfigMap `{map}`, key `{key}`"), map, text))
             .collect();
-        Self::read(named.iter().map(|(name, text)| Document { name: Some(name), text }))
+        Self::read(named.iter().map(|(name, map, text)| Document {
+            name: Some(name),
+            config_map: Some(map),
+            text,
+        }))
     }
 
     /// What the lock says about a place in a mirror: of a reference with a digest, whether a line of its repository
@@ -184,6 +194,11 @@ impl Line {
     /// The mirror's reference: a tag, a digest or both.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// The ConfigMap that it stands in, if it does; of a line that was written twice the first.
+    pub fn config_map(&self) -> Option<&str> {
+        self.config_map.as_deref()
     }
 }
 

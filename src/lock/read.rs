@@ -10,6 +10,8 @@ use crate::image::{Digest, Reference, TextMap};
 pub struct Document<'a> {
     /// What problems call it, such as "ConfigMap `lock`, key `apps`"; `None`: there is only this one.
     pub name: Option<&'a str>,
+    /// The ConfigMap that it is of, if it is of one.
+    pub config_map: Option<&'a str>,
     /// The lines.
     pub text: &'a str,
 }
@@ -17,8 +19,12 @@ pub struct Document<'a> {
 /// Reads documents as one lock.
 pub(super) fn read<'a>(documents: impl IntoIterator<Item = Document<'a>>) -> Result<Lock, Problems> {
     let mut reader = Reader::default();
-    for Document { name, text } in documents {
+    for Document { name, config_map, text } in documents {
         reader.document = name.map(Into::into);
+        // Keys of one ConfigMap come one after the other, and their lines share its name.
+        if reader.config_map.as_deref() != config_map {
+            reader.config_map = config_map.map(Into::into);
+        }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in text.lines().enumerate() {
             reader.line = number + 1;
@@ -38,6 +44,7 @@ struct Reader {
     /// The line that has a digest alone or a tag, by reference: a position in the lock's lines.
     seen: TextMap<u32>,
     document: Option<Arc<str>>,
+    config_map: Option<Arc<str>>,
     line: usize,
 }
 
@@ -116,7 +123,8 @@ impl Reader {
             self.lock.tags.insert(reference.without_digest().into(), content);
         }
         self.places.push((self.document.clone(), self.line));
-        self.lock.lines.push(Line { reference, content, has_moved: AtomicBool::new(false) });
+        let config_map = self.config_map.clone();
+        self.lock.lines.push(Line { reference, content, config_map, has_moved: AtomicBool::new(false) });
     }
 
     /// A reference that has a line already: the same again is fine.

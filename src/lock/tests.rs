@@ -124,8 +124,8 @@ fn two_lines_that_disagree_are_an_error_that_names_both() {
     );
     let (first, second) = (format!("# one\nr.corp/app:1 {a}"), format!("r.corp/app:1 {b}"));
     let documents = [
-        Document { name: Some("ConfigMap `one`, key `x`"), text: &first },
-        Document { name: Some("ConfigMap `two`, key `x`"), text: &second },
+        Document { name: Some("ConfigMap `one`, key `x`"), config_map: Some("one"), text: &first },
+        Document { name: Some("ConfigMap `two`, key `x`"), config_map: Some("two"), text: &second },
     ];
     assert_eq!(
         Lock::read(documents).unwrap_err().to_string(),
@@ -140,7 +140,7 @@ fn two_lines_that_disagree_are_an_error_that_names_both() {
 fn several_documents_are_one_lock() {
     let [a, b] = ['a', 'b'].map(digest);
     let (first, second) = (format!("r.corp/app:1 {a}"), format!("r.corp/app:2 {b}\nr.corp/app:1 {a}"));
-    let document = |text| Document { name: Some("x"), text };
+    let document = |text| Document { name: Some("x"), config_map: None, text };
     let lock = Lock::read([document(&*first), document(&*second)]).unwrap();
     assert_eq!(lock.lines().len(), 2);
     assert_eq!(found(&lock, "r.corp/app:2"), Some(b));
