@@ -3,7 +3,7 @@
 //! They are the least of its outputs: written in a task of their own, seldom, the latest only, tried once. An Event's name
 //! follows from what it says about which object, so that all replicas and every restart make one and the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -16,7 +16,10 @@ use kube::api::{Api, PostParams};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::client::{CallError, Client};
+use super::{
+    client::{CallError, Client},
+    config_maps::Selector,
+};
 use crate::{image::Digest, metrics::Metrics};
 
 /// Something to say about a ConfigMap.
@@ -37,45 +40,60 @@ pub struct Notice {
 /// Takes notices; a clone writes to the same task, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Events {
-    sender: watch::Sender<Option<Notice>>,
+    /// The last notice about each ConfigMap.
+    sender: watch::Sender<BTreeMap<Object, Notice>>,
 }
 
+/// Namespace and name.
+type Object = (String, String);
+
 impl Events {
-    /// Starts the task. What cannot be written is counted and logged. Needs `get` on the ConfigMaps, and `create` on
+    /// Starts the task. What cannot be written is counted and logged. Needs `list` on the ConfigMaps, and `create` on
     /// Events (`events.k8s.io`) beside them.
     pub fn start(client: Client, metrics: Arc<Metrics>) -> Self {
-        let (sender, mut notices) = watch::channel(None);
+        let (sender, mut notices) = watch::channel(BTreeMap::new());
         tokio::spawn(async move {
+            let mut tried = BTreeMap::new();
             while notices.changed().await.is_ok() {
-                let Some(notice) = notices.borrow_and_update().clone() else { continue };
-                if let Err(error) = write(&client, &notice).await {
-                    metrics.event_errors.inc();
-                    warn!(reason = notice.reason, %error, "cannot write an Event");
+                loop {
+                    let next = untried(&notices.borrow_and_update(), &tried);
+                    let Some((object, notice)) = next else { break };
+                    if let Err(error) = write(&client, &notice).await {
+                        metrics.event_errors.inc();
+                        warn!(reason = notice.reason, %error, "cannot write an Event");
+                    }
+                    tried.insert(object, notice);
+                    tokio::time::sleep(EVENT_PAUSE).await;
                 }
-                tokio::time::sleep(EVENT_PAUSE).await;
             }
         });
         Self { sender }
     }
 
-    /// Has a notice written unless it is the same as the last one. Of several that come at once the last is written.
+    /// Has a notice written unless it is the same as the last one about its object. Of several about one object that
+    /// come at once the last is written.
     pub fn publish(&self, notice: Notice) {
         self.sender.send_if_modified(|last| {
-            let is_new = last.as_ref() != Some(&notice);
-            *last = Some(notice);
+            let object = (notice.namespace.clone(), notice.name.clone());
+            let is_new = last.get(&object) != Some(&notice);
+            last.insert(object, notice);
             is_new
         });
     }
 }
 
+/// A notice that was not tried to be written.
+fn untried(notices: &BTreeMap<Object, Notice>, tried: &BTreeMap<Object, Notice>) -> Option<(Object, Notice)> {
+    let new = notices.iter().find(|(object, notice)| tried.get(*object) != Some(*notice));
+    new.map(|(object, notice)| (object.clone(), notice.clone()))
+}
+
 async fn write(client: &Client, notice: &Notice) -> Result<(), CallError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube.clone(), &notice.namespace);
-    let map = match client.within_limit(maps.get(&notice.name)).await {
-        Ok(map) => map,
-        // Gone meanwhile: there is nothing to say it on.
-        Err(CallError::NotFound) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    // Listed by its name: the right to list them there is anyway, for the lock.
+    let found = client.within_limit(maps.list(&Selector::Name(notice.name.clone()).list())).await?;
+    // Gone meanwhile: there is nothing to say it on.
+    let Some(map) = found.items.into_iter().next() else { return Ok(()) };
     let events: Api<Event> = Api::namespaced(client.kube.clone(), &notice.namespace);
     let event = event(notice, map.metadata.uid, map.metadata.resource_version);
     match client.within_limit(events.create(&PostParams::default(), &event)).await {

@@ -4,6 +4,8 @@
 //! second. A lock that was edited begins a round at once, so that a small one is known soon.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,16 +14,26 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     admission::Admission,
+    cluster::{Events, Notice},
     image::Digest,
     lock::{Finding, Line, Lock},
     metrics::LockCheck,
     registry::Verified,
 };
 
+/// Says in the cluster what is wrong with a lock that was read there.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) events: Events,
+    /// The namespace of the lock's ConfigMaps.
+    pub(super) namespace: String,
+}
+
 /// Goes on for ever. Dropping the future stops it.
-pub(super) async fn check_forever(admission: &Admission, every: Duration) {
+pub(super) async fn check_forever(admission: &Admission, every: Duration, report: Option<Report>) {
     let mut round = Round::of(admission.lock.load_full(), Instant::now());
     let mut under_way = FuturesUnordered::new();
+    let mut has_news = false;
     loop {
         let current = admission.lock.load();
         if !Arc::ptr_eq(&current, &round.lock) {
@@ -29,13 +41,21 @@ pub(super) async fn check_forever(admission: &Admission, every: Duration) {
             count(admission);
         }
         drop(current);
+        // Once in a round: what is found line by line would be an Event each.
+        if has_news && round.left == 0 && under_way.is_empty() {
+            has_news = false;
+            if let Some(report) = &report {
+                report.publish(&round.lock);
+            }
+        }
         let pause = match round.next(Instant::now(), every) {
             Next::Line(position) if under_way.len() < AT_ONCE => {
                 let lock = Arc::clone(&round.lock);
                 round.begin(Instant::now());
                 under_way.push(async move {
-                    if let Some(line) = lock.lines().get(position) {
-                        check(admission, &lock, line).await;
+                    match lock.lines().get(position) {
+                        Some(line) => check(admission, &lock, line).await,
+                        None => false,
                     }
                 });
                 continue;
@@ -44,7 +64,10 @@ pub(super) async fn check_forever(admission: &Admission, every: Duration) {
             Next::Pause(pause) => pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
         };
         tokio::select! {
-            Some(()) = under_way.next() => count(admission),
+            Some(is_news) = under_way.next() => {
+                has_news |= is_news;
+                count(admission);
+            }
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -115,9 +138,9 @@ impl Round {
     }
 }
 
-/// Asks about one line, keeps what came of it and says what is new.
-async fn check(admission: &Admission, lock: &Lock, line: &Line) {
-    let Some(digest) = lock.digest(line) else { return };
+/// Asks about one line, keeps what came of it and says what is new. Whether something is.
+async fn check(admission: &Admission, lock: &Lock, line: &Line) -> bool {
+    let Some(digest) = lock.digest(line) else { return false };
     let verified = admission.resolver.verify(line.reference(), digest).await;
     let (result, finding) = match verified {
         Verified::Missing => (LockCheck::Missing, Some(Finding::Missing)),
@@ -126,11 +149,58 @@ async fn check(admission: &Admission, lock: &Lock, line: &Line) {
         Verified::Unknown => (LockCheck::Unknown, None),
     };
     admission.metrics.lock_check(result);
-    if let Some(finding) = finding
-        && lock.note(line, finding).is_some()
-    {
+    let news = finding.filter(|finding| lock.note(line, *finding).is_some());
+    if let Some(finding) = news {
         say(line, digest, finding);
     }
+    news.is_some()
+}
+
+impl Report {
+    /// Says on each ConfigMap of the lock what is known to be wrong with its lines.
+    fn publish(&self, lock: &Lock) {
+        let mut wrong: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+        for line in lock.lines() {
+            let Some(config_map) = line.config_map() else { continue };
+            let mirror = line.reference().as_str();
+            match lock.finding(line) {
+                Finding::Missing => wrong.entry(config_map).or_default().0.push(mirror),
+                Finding::Moved => wrong.entry(config_map).or_default().1.push(mirror),
+                Finding::Present => {}
+            }
+        }
+        for (name, (missing, moved)) in wrong {
+            self.events.publish(Notice {
+                namespace: self.namespace.clone(),
+                name: name.to_owned(),
+                reason: "LockOutdated",
+                action: "VerifyLock",
+                text: wording(&missing, &moved),
+            });
+        }
+    }
+}
+
+/// Which lines are wrong, in one text.
+fn wording(missing: &[&str], moved: &[&str]) -> String {
+    let parts = [
+        ("the mirror does not have the locked digest of", missing),
+        ("the tag leads elsewhere than the locked digest, or is gone, of", moved),
+    ];
+    let mut text = String::new();
+    for (what, mirrors) in parts.into_iter().filter(|(_, mirrors)| !mirrors.is_empty()) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        let named: Vec<_> = mirrors.iter().take(NAMED).map(|mirror| format!("`{mirror}`")).collect();
+        text.push_str(what);
+        text.push(' ');
+        text.push_str(&named.join(", "));
+        if mirrors.len() > NAMED {
+            let _ = write!(text, " and {} more", mirrors.len() - NAMED);
+        }
+    }
+    text + "; `portolan check` says what would become of it, `portolan lock` writes the lock anew"
 }
 
 fn say(line: &Line, digest: &Digest, finding: Finding) {
@@ -162,6 +232,9 @@ fn count(admission: &Admission) {
     admission.metrics.lock_missing.set(missing);
     admission.metrics.lock_moved.set(moved);
 }
+
+/// How many references an Event names of each kind.
+const NAMED: usize = 3;
 
 /// How many lines are looked for at once, over all registries.
 const AT_ONCE: usize = 4;
@@ -223,6 +296,18 @@ mod tests {
         assert!(matches!(round.next(start + Duration::from_secs(1), EVERY), Next::Pause(_)));
         let mut round = round.renewed(lock(2));
         assert_eq!(begun(&mut round, start, 2), [(0, 1000), (1, 1200)]);
+    }
+
+    #[test]
+    fn an_event_names_the_first_few_of_each_kind_and_counts_the_rest() {
+        let text = wording(&["a:1"], &["b:1", "b:2", "b:3", "b:4", "b:5"]);
+        assert_eq!(
+            text,
+            "the mirror does not have the locked digest of `a:1`; the tag leads elsewhere than the locked digest, or is \
+             gone, of `b:1`, `b:2`, `b:3` and 2 more; `portolan check` says what would become of it, `portolan lock` \
+             writes the lock anew"
+        );
+        assert!(wording(&[], &["b:1"]).starts_with("the tag leads elsewhere"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     answer_keeper::{AnswerKeeper, wait_for_answers},
     fights::tell_forever,
     file::watch_file,
-    lock_check::check_forever,
+    lock_check::{self, check_forever},
     lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
     routes, serve,
     status::{self, StatusSources},
@@ -165,6 +165,11 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         table: settings.table.to_string(),
         lock: lock_source.to_string(),
     });
+    let lock_report =
+        lock_source.namespace().zip(client.as_ref()).map(|(namespace, client)| lock_check::Report {
+            events: Events::start(client.clone(), Arc::clone(&metrics)),
+            namespace: namespace.to_owned(),
+        });
     let mut wiring =
         Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
     let (tables_sender, mut tables) = watch::channel(0);
@@ -174,7 +179,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     parts.spawn(async move {
         // The table says how mirrors are reached.
         if first_table.wait_for(|tables| *tables > 0).await.is_ok() {
-            check_forever(&checking, settings.lock_check_every).await;
+            check_forever(&checking, settings.lock_check_every, lock_report).await;
         }
         "lock check"
     });
@@ -410,6 +415,14 @@ impl LockSource {
             // Beside the table, whose namespace stands for Portolan's own.
             (None, None, TableSource::ConfigMap(name)) => Self::ConfigMaps(name.namespace.clone()),
             (None, None, TableSource::File(_)) => Self::Nowhere,
+        }
+    }
+
+    /// The namespace of its ConfigMaps, if it has some.
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::ConfigMaps(namespace) => Some(namespace),
+            Self::File(_) | Self::Nowhere => None,
         }
     }
 }

@@ -62,6 +62,27 @@ async fn the_same_is_said_once_by_all_replicas_and_that_is_no_failure() {
 }
 
 #[tokio::test]
+async fn of_several_objects_none_is_forgotten() {
+    let server = FakeApiServer::start().await;
+    let (events, _) = start(&server).await;
+    for name in ["one", "two"] {
+        server.put("configmaps", name, &json!({}));
+        events.publish(Notice { name: name.to_owned(), ..notice("gone") });
+        events.publish(Notice { name: name.to_owned(), ..notice("moved") });
+    }
+
+    eventually("an Event each", || server.events().len() == 2).await;
+    let mut said: Vec<_> = server
+        .events()
+        .iter()
+        .map(|event| (event["regarding"]["name"].to_string(), event["note"].to_string()))
+        .collect();
+    said.sort();
+    let moved = |name: &str| (format!("\"{name}\""), "\"moved\"".to_owned());
+    assert_eq!(said, [moved("one"), moved("two")]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_counted_and_holds_nobody_up() {
     let server = FakeApiServer::start().await;
     let (events, metrics) = start(&server).await;
