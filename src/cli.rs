@@ -4,9 +4,13 @@
 //! below; this one only asks and prints.
 
 mod certs;
+mod check;
 mod duration;
 mod explain;
+mod inputs;
+mod lock;
 mod printer;
+mod registries;
 mod serve;
 mod table_args;
 
@@ -29,8 +33,13 @@ pub struct Args {
 enum Command {
     /// Make development certificates for the webhook
     Certs(certs::CertsArgs),
+    /// Say of every image whether it would run: is it in its mirror, is it locked, what stands in the way
+    Check(check::CheckArgs),
     /// Say what becomes of an image, and why
     Explain(explain::ExplainArgs),
+    /// Write the lock from what the mirrors hold now
+    #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
+    Lock(lock::LockArgs),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -51,7 +60,9 @@ pub fn run(args: Args) -> ExitStatus {
     let mut printer = Printer::new();
     let result = match args.command {
         Command::Certs(args) => certs::run(&args, &mut printer),
+        Command::Check(args) => check::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
+        Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),
     };
     match result {

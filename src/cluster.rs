@@ -21,6 +21,7 @@ mod owner_events;
 mod secrets;
 mod table_watch;
 mod trouble;
+mod workloads;
 
 pub use self::{
     answers::{Answers, AnswersProblem, Kept, KeptAnswer, LineProblem, Plan, answers_names},
@@ -33,4 +34,5 @@ pub use self::{
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,
+    workloads::{Listed, read_list},
 };

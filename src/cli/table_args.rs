@@ -1,6 +1,6 @@
 //! Which mapping table and which lock a command goes by, and reading them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -39,6 +39,25 @@ pub(super) struct Opened {
 }
 
 impl TableArgs {
+    /// The namespace that Portolan runs in: that of the ConfigMap, also where the table is in a file.
+    pub(super) fn own_namespace(&self) -> &str {
+        &self.table_configmap.namespace
+    }
+
+    /// The lock's file, if one was named.
+    pub(super) fn lock_file(&self) -> Option<&Path> {
+        self.lock.as_deref()
+    }
+
+    /// Reads the table alone. Its warnings go to the printer.
+    pub(super) async fn open_table(&self, printer: &mut Printer) -> anyhow::Result<Table> {
+        let client = match self.table {
+            Some(_) => None,
+            None => Some(connect(self).await?),
+        };
+        read_table(self, client.as_ref(), printer).await
+    }
+
     /// Reads both. The table's warnings go to the printer.
     pub(super) async fn open(&self, printer: &mut Printer) -> anyhow::Result<Opened> {
         let client = match self.table {

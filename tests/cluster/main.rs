@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod check;
 mod conditions;
 mod fight;
 mod installed;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         namespaces::trials(),
         validate::trials(),
         fight::trials(),
+        check::trials(),
         load::trials(),
         serving::trials(),
         outages::trials(),

@@ -8,7 +8,9 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use crate::support::LIMIT;
 
 mod certs;
+mod check;
 mod explain;
+mod lock;
 mod same_as_webhook;
 mod serve;
 

@@ -37,6 +37,52 @@ fn various(registry: &FakeRegistry) -> String {
 }
 
 #[tokio::test]
+async fn check_says_of_every_recorded_pod_what_the_webhook_does() {
+    let registry = FakeRegistry::start().await;
+    for (repository, tag) in
+        [("hub/library/nginx", "1.25"), ("hardened/redis", "7.2-fips"), ("scoped", "1.36")]
+    {
+        registry.put(repository, tag, &manifest(repository));
+    }
+    let text = various(&registry);
+    let webhook = with_table(text.clone()).start();
+    let folder = Folder::new();
+    folder.write("table.yaml", &text);
+    let fields = ["uid", "written", "outcome", "reason", "digest", "result", "rule", "mirror"];
+    let told = |row: &Value, uid: &Value| -> Vec<Value> {
+        fields.iter().map(|field| if *field == "uid" { uid.clone() } else { row[*field].clone() }).collect()
+    };
+    let mut checked = Vec::new();
+    for (name, body) in recorded() {
+        let review: Value = serde_json::from_slice(&body).unwrap();
+        let request = &review["request"];
+        if !name.starts_with("create-pod-") || review["apiVersion"] != "admission.k8s.io/v1" {
+            continue;
+        }
+        webhook.mutate(&review).await;
+        let mut pod = request["object"].clone();
+        pod["kind"] = json!("Pod");
+        pod["metadata"]["namespace"] = request["namespace"].clone();
+        let arguments = ["check", "-", "--table", "table.yaml", "-o", "json", "--resolve-timeout", "20s"];
+        let ended = folder.run_with(&arguments, &pod.to_string()).await;
+        let answer: Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.shown()));
+        let rows = answer["images"].as_array().unwrap();
+        checked.extend(rows.iter().map(|row| told(row, &request["uid"])));
+    }
+    // An image is one row of `check`, however many containers have it.
+    let sorted = |mut rows: Vec<Vec<Value>>| {
+        rows.sort_by_key(|row| format!("{row:?}"));
+        rows.dedup();
+        rows
+    };
+    let by_webhook = sorted(webhook.audit().iter().map(|line| told(line, &line["uid"])).collect());
+    assert_eq!(sorted(checked), by_webhook);
+    let reasons: BTreeSet<_> = by_webhook.iter().map(|row| row[3].as_str().unwrap()).collect();
+    assert!(recorded().is_empty() || reasons.len() > 4, "the table makes many outcomes: {reasons:?}");
+}
+
+#[tokio::test]
 async fn explain_says_of_every_recorded_image_what_the_webhook_does() {
     let registry = FakeRegistry::start().await;
     for (repository, tag) in [

@@ -1,0 +1,77 @@
+//! `portolan check`: would everything run, by the webhook's own code.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    ExitStatus, OutputFormat, Printer,
+    inputs::InputArgs,
+    parse_duration,
+    registries::reachable,
+    table_args::{Opened, TableArgs},
+};
+
+mod inside;
+mod judge;
+mod policies;
+mod report;
+
+/// What `check` is asked.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 everything would run; 1 something is missing, denied or no image; 2 could not find out. What no rule speaks of is left as written: it is counted and fails nothing.
+
+Examples:
+  portolan check --table mirrors.yaml deploy/
+  helm template my-chart | portolan check --table mirrors.yaml --lock lock.txt --namespace shop -
+  portolan check --cluster -o json"
+)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    inputs: InputArgs,
+
+    #[command(flatten)]
+    tables: TableArgs,
+
+    /// Longest time to wait for registries, for each image
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    resolve_timeout: Duration,
+
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: OutputFormat,
+}
+
+pub(super) fn run(args: &CheckArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Opened { table, lock } = args.tables.open(printer).await?;
+        let resolver = reachable(&table)?;
+        let client = args.inputs.connect().await?;
+        let inputs = args.inputs.collect(args.tables.own_namespace(), client.as_ref(), printer).await?;
+        let judge = judge::Judge::new(&table, &lock, &resolver, args.resolve_timeout);
+        let judged = judge.all(&inputs.wanted).await;
+        let findings = match &client {
+            Some(client) => {
+                let mut findings = inside::findings(
+                    &table,
+                    client,
+                    &inputs.namespaces,
+                    args.tables.own_namespace(),
+                    printer,
+                )
+                .await;
+                findings.extend(policies::findings(&table, client, &judged, printer).await);
+                findings
+            }
+            None => Vec::new(),
+        };
+        let report = report::Report::new(judged, findings);
+        report.print(args.output, printer)?;
+        Ok(match report.verdict() {
+            ExitStatus::Yes if inputs.unread > 0 => ExitStatus::Unknown,
+            verdict => verdict,
+        })
+    })
+}

@@ -1,0 +1,250 @@
+//! What `check` found out, for people and for scripts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
+};
+
+use serde::Serialize;
+
+use super::judge::{Judged, Locked, State};
+use crate::{
+    cli::{ExitStatus, OutputFormat, Printer, inputs::Spot},
+    image::Reference,
+    rewrite::{Outcome, ResolvedFrom},
+    table::{Mirror, Rule},
+};
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report<'w> {
+    images: Vec<Row<'w>>,
+    findings: Vec<Finding>,
+    summary: Summary,
+    #[serde(skip)]
+    verdict: ExitStatus,
+}
+
+/// Something about the cluster that stands in the way of its images.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Finding {
+    /// One fixed word.
+    pub(super) kind: &'static str,
+    /// What it is about: a mirror's host, a policy.
+    pub(super) about: String,
+    /// What is wrong: one clause without a full stop.
+    pub(super) message: String,
+    /// What to do about it.
+    pub(super) remedy: String,
+}
+
+/// An image, in all namespaces in which the same becomes of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row<'w> {
+    written: &'w str,
+    reference: Option<String>,
+    state: &'static str,
+    rule: Option<String>,
+    mirror: Option<String>,
+    place: Option<String>,
+    result: Option<String>,
+    digest: Option<String>,
+    outcome: &'static str,
+    reason: &'static str,
+    resolved_from: Option<&'static str>,
+    lock: Option<&'static str>,
+    namespaces: BTreeSet<&'w str>,
+    places: Vec<&'w Spot>,
+    #[serde(skip)]
+    sort: State,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    images: usize,
+    states: BTreeMap<&'static str, usize>,
+    /// Those that no rule speaks of, among those left as written.
+    no_rule: usize,
+    /// Those that would run and have no line in the lock, where there is one.
+    without_line: usize,
+}
+
+impl<'w> Report<'w> {
+    pub(super) fn new(judged: Vec<Judged<'w>>, findings: Vec<Finding>) -> Self {
+        let verdict = verdict(&judged);
+        let mut images: Vec<Row<'w>> = Vec::new();
+        let mut positions = HashMap::new();
+        for judged in judged {
+            let row = Row::of(&judged);
+            let key = (row.written, row.sort, row.reason, row.lock, row.result.clone(), row.place.clone());
+            let position = *positions.entry(key).or_insert(images.len());
+            match images.get_mut(position) {
+                Some(same) => {
+                    same.namespaces.extend(row.namespaces);
+                    same.places.extend(row.places);
+                }
+                None => images.push(row),
+            }
+        }
+        let mut states: BTreeMap<_, _> = State::ALL.iter().map(|state| (state.word(), 0)).collect();
+        for row in &images {
+            *states.entry(row.state).or_default() += 1;
+        }
+        let count = |fits: &dyn Fn(&Row<'_>) -> bool| images.iter().filter(|row| fits(row)).count();
+        let summary = Summary {
+            images: images.len(),
+            no_rule: count(&|row| row.reason == "no-rule"),
+            without_line: count(&|row| row.sort == State::Ok && row.lock == Some(Locked::NoLine.word())),
+            states,
+        };
+        Self { images, findings, summary, verdict }
+    }
+
+    /// Whether all would run.
+    pub(super) fn verdict(&self) -> ExitStatus {
+        self.verdict
+    }
+
+    pub(super) fn print(&self, output: OutputFormat, printer: &mut Printer) -> anyhow::Result<()> {
+        if output == OutputFormat::Json {
+            return printer.json(self);
+        }
+        let width = |of: &dyn Fn(&Row<'_>) -> usize| self.images.iter().map(of).max().unwrap_or_default();
+        let (states, written) =
+            (width(&|row| row.state.len()), width(&|row| row.written.chars().count()).min(WIDEST));
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for row in &self.images {
+            *seen.entry(row.written).or_default() += 1;
+        }
+        for row in &self.images {
+            let mut line = format!("{:states$}  {:written$}  {}", row.state, row.written, row.outcome_text());
+            if seen.get(row.written).is_some_and(|rows| *rows > 1) && !row.namespaces.is_empty() {
+                let namespaces: Vec<_> = row.namespaces.iter().copied().collect();
+                let _ = write!(line, "  in {}", namespaces.join(", "));
+            }
+            printer.line(&line)?;
+            row.print_trouble(printer)?;
+        }
+        for finding in &self.findings {
+            printer.line("")?;
+            printer.line(&format!("{}: {}", finding.about, finding.message))?;
+            printer.line(&format!("  {}", finding.remedy))?;
+        }
+        if !self.images.is_empty() || !self.findings.is_empty() {
+            printer.line("")?;
+        }
+        printer.line(&self.summary.text())?;
+        Ok(())
+    }
+}
+
+fn verdict(judged: &[Judged<'_>]) -> ExitStatus {
+    let is_denied = |judged: &Judged<'_>| judged.decision.is_some() && judged.result().is_none();
+    let is = |states: &[State]| judged.iter().any(|judged| states.contains(&judged.state));
+    if judged.iter().any(is_denied)
+        || is(&[State::Missing, State::LockedMissing, State::NotLocked, State::Invalid])
+    {
+        ExitStatus::No
+    } else if is(&[State::Unauthorized, State::Unavailable]) {
+        ExitStatus::Unknown
+    } else {
+        ExitStatus::Yes
+    }
+}
+
+impl<'w> Row<'w> {
+    fn of(judged: &Judged<'w>) -> Self {
+        let decision = judged.decision.as_ref();
+        let rule = decision.and_then(|decision| decision.rule.as_deref());
+        Self {
+            written: &judged.wanted.image,
+            reference: decision
+                .and_then(|decision| decision.reference.as_ref())
+                .map(|reference| reference.as_str().to_owned()),
+            state: judged.state.word(),
+            rule: rule.map(|rule| Rule::source(rule).to_owned()),
+            mirror: rule
+                .zip(decision.and_then(|decision| decision.mirror))
+                .and_then(|(rule, mirror)| rule.mirrors().get(mirror))
+                .map(|mirror| Mirror::as_str(mirror).to_owned()),
+            place: judged.place.as_ref().map(|place| Reference::as_str(place).to_owned()),
+            result: judged.result().map(str::to_owned),
+            digest: judged.digest().map(str::to_owned),
+            outcome: decision.map_or(&Outcome::Kept, |decision| &decision.outcome).word(),
+            reason: judged.reason(),
+            resolved_from: decision.and_then(|decision| decision.resolved_from).map(ResolvedFrom::word),
+            lock: judged.locked.map(Locked::word),
+            namespaces: judged.wanted.namespace.as_deref().into_iter().collect(),
+            places: judged.wanted.spots.iter().collect(),
+            sort: judged.state,
+        }
+    }
+
+    /// What the Pod would run, or why nobody can say.
+    fn outcome_text(&self) -> &str {
+        match self.sort {
+            State::AsWritten | State::Invalid | State::LeftAlone => self.reason,
+            State::Moved | State::Ok => self.result.as_deref().unwrap_or_default(),
+            State::LockedMissing
+            | State::Missing
+            | State::NotLocked
+            | State::Unauthorized
+            | State::Unavailable => self.place.as_deref().unwrap_or(self.reason),
+        }
+    }
+
+    /// What is wrong and where the image stands, unless all is well.
+    fn print_trouble(&self, printer: &mut Printer) -> anyhow::Result<()> {
+        let trouble = match self.sort {
+            State::AsWritten | State::LeftAlone | State::Ok => return Ok(()),
+            State::Invalid => "no reference to an image: a node refuses it",
+            State::LockedMissing => "its mirror does not have the digest that it is locked to",
+            State::Missing => "no mirror has it",
+            State::Moved => "its tag leads elsewhere than the digest that it is locked to, or is gone",
+            State::NotLocked => "its rule requires a lock, which has no line for it",
+            State::Unauthorized => "the registry refused our login",
+            State::Unavailable => "the registry did not answer",
+        };
+        let policy = if self.outcome == Outcome::Denied.word() { "; a Pod with it is denied" } else { "" };
+        printer.line(&format!("    {trouble}{policy}"))?;
+        for spot in self.places.iter().take(MOST_PLACES) {
+            printer.line(&format!("    {spot}"))?;
+        }
+        if self.places.len() > MOST_PLACES {
+            printer.line(&format!("    and {} more", self.places.len() - MOST_PLACES))?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn text(&self) -> String {
+        let mut text = match self.images {
+            1 => "1 image".to_owned(),
+            images => format!("{images} images"),
+        };
+        let counted = State::ALL.iter().rev().filter_map(|state| {
+            let count = *self.states.get(state.word())?;
+            (count > 0).then(|| (state.word(), count))
+        });
+        for (number, (word, count)) in counted.enumerate() {
+            let _ = write!(text, "{}{count} {word}", if number == 0 { ": " } else { ", " });
+            if word == State::AsWritten.word() && self.no_rule > 0 {
+                let _ = write!(text, " ({} for want of a rule)", self.no_rule);
+            }
+            if word == State::Ok.word() && self.without_line > 0 {
+                let _ = write!(text, " ({} without a line in the lock)", self.without_line);
+            }
+        }
+        text
+    }
+}
+
+/// Longer images push their line's rest to the right, not everybody's.
+const WIDEST: usize = 60;
+
+/// How many places of one image are printed.
+const MOST_PLACES: usize = 3;

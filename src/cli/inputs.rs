@@ -1,0 +1,319 @@
+//! Which images a command is about: those of files, folders, stdin or the running cluster, each once for every
+//! namespace that it would run in.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::{Serialize, Serializer};
+
+use super::Printer;
+use crate::{
+    cluster::{self, Listed},
+    inventory::{self, Content, Document, Found, Inventory, Names, REWRITE_LABEL, Value},
+    rewrite::{Reason, is_placeholder},
+};
+
+/// Where the images are.
+#[derive(Debug, Args)]
+pub(super) struct InputArgs {
+    /// Manifests (YAML, JSON), plain lists of images, or folders with manifests; `-` reads stdin
+    #[arg(value_name = "PATH", required_unless_present = "cluster", conflicts_with = "cluster")]
+    paths: Vec<String>,
+
+    /// The running cluster: its Pods as they were written, and the templates that it makes Pods from
+    #[arg(long)]
+    pub(super) cluster: bool,
+
+    /// Namespace of what names none; without it only rules for all namespaces count there
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// The images, each once for every namespace and way of being left alone, sorted.
+    pub(super) wanted: Vec<Wanted>,
+    /// How many texts or parts of them could not be read. Each was named on stderr.
+    pub(super) unread: usize,
+    /// The namespaces known, each with what its label says.
+    pub(super) namespaces: HashMap<Box<str>, Option<Box<str>>>,
+}
+
+/// An image that is to run.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// As it is written.
+    pub(super) image: Box<str>,
+    /// Where; `None`: nothing says.
+    pub(super) namespace: Option<Box<str>>,
+    /// Why it never comes before the table, if so.
+    pub(super) left_alone: Option<LeftAlone>,
+    /// Where it stands.
+    pub(super) spots: Vec<Spot>,
+}
+
+/// Why an image never comes before the table.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum LeftAlone {
+    /// The namespace's label says so.
+    NamespaceDisabled,
+    /// Something about the Pod or its image: the position of the reason in [`Reason::ALL`].
+    Reason(usize),
+    /// A namespace of the cluster's own, which no label takes in.
+    SystemNamespace,
+}
+
+/// A place where an image stands.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(super) struct Spot {
+    #[serde(serialize_with = "as_text")]
+    file: Arc<str>,
+    document: usize,
+    line: usize,
+    field: Option<Box<str>>,
+    kind: Option<Box<str>>,
+    namespace: Option<Box<str>>,
+    name: Option<Box<str>>,
+}
+
+impl InputArgs {
+    /// Reads everything. `own_namespace` is Portolan's.
+    pub(super) async fn collect(
+        &self,
+        own_namespace: &str,
+        client: Option<&cluster::Client>,
+        printer: &mut Printer,
+    ) -> anyhow::Result<Inputs> {
+        let mut collector = Collector::default();
+        for path in &self.paths {
+            collector.path(path, printer);
+        }
+        if let Some(client) = client.filter(|_| self.cluster) {
+            collector.cluster(client).await?;
+        }
+        Ok(collector.finish(self.namespace.as_deref(), own_namespace))
+    }
+
+    /// A client of the running cluster, if that is what is asked about.
+    pub(super) async fn connect(&self) -> anyhow::Result<Option<cluster::Client>> {
+        if !self.cluster {
+            return Ok(None);
+        }
+        let client = cluster::Client::connect(cluster::WatchPolicy::default()).await;
+        client.map(Some).context("cannot look into the running cluster")
+    }
+}
+
+impl LeftAlone {
+    fn because(reason: Reason) -> Self {
+        Self::Reason(reason as usize)
+    }
+
+    /// The word for it: the reason's where there is one.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::NamespaceDisabled => "namespace-disabled",
+            Self::Reason(position) => Reason::ALL.get(position).map_or("", |reason| reason.word()),
+            Self::SystemNamespace => "system-namespace",
+        }
+    }
+}
+
+/// Whether Pods of a namespace never come to the webhook, by what its label says: as the shipped configuration does.
+pub(super) fn passed_by(namespace: &str, label: Option<&str>) -> Option<LeftAlone> {
+    match label {
+        Some("disabled") => Some(LeftAlone::NamespaceDisabled),
+        Some("audit" | "enabled") => None,
+        _ if namespace.starts_with("kube-") || namespace.starts_with("openshift-") => {
+            Some(LeftAlone::SystemNamespace)
+        }
+        _ => None,
+    }
+}
+
+/// The value of the label by which a namespace chooses.
+pub(super) fn label_of(namespace: &Value) -> Option<&str> {
+    namespace.at(&["metadata", "labels", REWRITE_LABEL]).and_then(Value::as_text)
+}
+
+#[derive(Default)]
+struct Collector {
+    found: Vec<Found>,
+    namespaces: HashMap<Box<str>, Option<Box<str>>>,
+    unread: usize,
+}
+
+impl Collector {
+    fn path(&mut self, path: &str, printer: &mut Printer) {
+        if path == "-" {
+            let mut text = String::new();
+            match std::io::stdin().lock().read_to_string(&mut text) {
+                Ok(_) => self.text("-", &text, printer),
+                Err(error) => self.failed(&anyhow::Error::new(error).context("cannot read stdin"), printer),
+            }
+            return;
+        }
+        let path = Path::new(path);
+        let mut files = Vec::new();
+        if path.is_dir() {
+            if let Err(error) = manifests_in(path, &mut files) {
+                self.failed(&error, printer);
+            }
+            files.sort();
+        } else {
+            files.push(path.to_path_buf());
+        }
+        for file in files {
+            let name = file.display().to_string();
+            match fs::read_to_string(&file) {
+                Ok(text) => self.text(&name, &text, printer),
+                Err(error) => {
+                    self.failed(&anyhow::Error::new(error).context(format!("cannot read `{name}`")), printer);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, name: &str, text: &str, printer: &mut Printer) {
+        let Inventory { documents, problems } = inventory::read(name, text);
+        for problem in problems {
+            self.failed(&anyhow::Error::new(problem).context("cannot read a document"), printer);
+        }
+        self.documents(&documents);
+    }
+
+    fn failed(&mut self, error: &anyhow::Error, printer: &mut Printer) {
+        self.unread += 1;
+        printer.error(error);
+    }
+
+    fn documents(&mut self, documents: &[Document]) {
+        for document in documents {
+            if let Content::Object(object) = &document.content {
+                let names = Names::of(object);
+                if &*names.kind == "Namespace" {
+                    self.namespaces.insert(names.name, label_of(object).map(Into::into));
+                }
+            }
+            self.found.extend(inventory::images(document));
+        }
+    }
+
+    /// Reads the namespaces and workloads of the running cluster.
+    async fn cluster(&mut self, client: &cluster::Client) -> anyhow::Result<()> {
+        for listed in [&[Listed::Namespaces][..], &Listed::WORKLOADS].concat() {
+            let mut unreadable = 0;
+            let read = cluster::read_list(client, listed, |page| {
+                let Inventory { documents, problems } = inventory::read("cluster", page);
+                unreadable += problems.len();
+                self.documents(&documents);
+            });
+            let (_, resource) = listed.resource();
+            read.await.with_context(|| format!("cannot list the cluster's {resource}"))?;
+            anyhow::ensure!(unreadable == 0, "cannot read the cluster's {resource}");
+        }
+        Ok(())
+    }
+
+    fn finish(self, namespace: Option<&str>, own_namespace: &str) -> Inputs {
+        let mut wanted: BTreeMap<_, Vec<Spot>> = BTreeMap::new();
+        for found in self.found {
+            let named = found.object.as_ref().and_then(|object| object.namespace.as_deref());
+            let namespace = named.or(namespace);
+            let label = namespace.and_then(|name| self.namespaces.get(name)?.as_deref());
+            let left_alone = left_alone(&found, namespace, label, own_namespace);
+            let namespace = namespace.map(Box::<str>::from);
+            wanted.entry((found.image.clone(), namespace, left_alone)).or_default().push(Spot::of(found));
+        }
+        let wanted = wanted
+            .into_iter()
+            .map(|((image, namespace, left_alone), spots)| Wanted { image, namespace, left_alone, spots })
+            .collect();
+        Inputs { wanted, unread: self.unread, namespaces: self.namespaces }
+    }
+}
+
+/// In the webhook's order: first whether it is called at all, then the Pod, then the image.
+fn left_alone(
+    found: &Found,
+    namespace: Option<&str>,
+    label: Option<&str>,
+    own_namespace: &str,
+) -> Option<LeftAlone> {
+    let passed_by = namespace.and_then(|namespace| passed_by(namespace, label));
+    let because = |holds: bool, reason| holds.then(|| LeftAlone::because(reason));
+    passed_by
+        .or_else(|| because(found.is_opted_out, Reason::OptedOut))
+        .or_else(|| because(namespace == Some(own_namespace), Reason::OwnNamespace))
+        .or_else(|| because(found.is_mirror_pod, Reason::MirrorPod))
+        .or_else(|| because(found.pull_policy.as_deref() == Some("Never"), Reason::PullNever))
+        .or_else(|| because(is_placeholder(&found.image), Reason::Placeholder))
+}
+
+impl Spot {
+    fn of(found: Found) -> Self {
+        let object = found.object.as_deref();
+        let text =
+            |text: fn(&Names) -> &str| object.map(text).filter(|text| !text.is_empty()).map(Into::into);
+        Self {
+            kind: text(|names| &names.kind),
+            name: text(|names| &names.name),
+            namespace: object.and_then(|names| names.namespace.clone()),
+            file: found.file,
+            document: found.document,
+            line: found.line,
+            field: found.field,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// For people: what has the image, and where that is written.
+impl std::fmt::Display for Spot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(kind) = &self.kind {
+            write!(f, "{kind} ")?;
+            if let Some(namespace) = &self.namespace {
+                write!(f, "{namespace}/")?;
+            }
+            write!(f, "{}", self.name.as_deref().unwrap_or("?"))?;
+            // Of a cluster there are no lines.
+            if &*self.file == "cluster" {
+                return Ok(());
+            }
+            f.write_str(", ")?;
+        }
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// The manifests in a folder and those below it, by their names.
+fn manifests_in(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let unreadable = || format!("cannot read the folder `{}`", folder.display());
+    for entry in fs::read_dir(folder).with_context(unreadable)? {
+        let entry = entry.with_context(unreadable)?;
+        let path = entry.path();
+        // Links to folders are not followed: they may lead back.
+        if entry.file_type().with_context(unreadable)?.is_dir() {
+            manifests_in(&path, files)?;
+        } else if path.is_file()
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

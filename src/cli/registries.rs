@@ -1,0 +1,25 @@
+//! A resolver for commands that look many images up once.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::{
+    registry::{CachePolicy, Credentials, Resolver},
+    server::endpoints,
+    table::Table,
+};
+
+/// A resolver that reaches registries as the table says, with the logins that docker would use.
+///
+/// No registry is left alone because one request of many was slow: nobody waits behind the command, and each image is
+/// to be asked about.
+pub(super) fn reachable(table: &Table) -> anyhow::Result<Resolver> {
+    let resolver = Resolver::new(CachePolicy { leave_alone_for: Duration::ZERO, ..CachePolicy::default() });
+    let logins = Credentials::from_environment().context("cannot read the registry logins")?;
+    resolver.configure(endpoints(table, |_| None), logins)?;
+    Ok(resolver)
+}
+
+/// How many images are asked about at once.
+pub(super) const AT_ONCE: usize = 16;
