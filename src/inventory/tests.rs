@@ -106,6 +106,15 @@ fn a_broken_document_is_named_and_the_others_are_read() {
 }
 
 #[test]
+fn a_template_that_was_not_rendered_is_told_from_other_mistakes() {
+    let [problem] = &*problems("kind: Pod\nimage: {{ .Values.image }}\n") else { panic!() };
+    assert_eq!(
+        problem,
+        "`k8s.yaml`, document 1, line 2: a key is a list or a map; a template must be rendered before it is read"
+    );
+}
+
+#[test]
 fn a_block_scalar_keeps_what_looks_like_a_marker_further_in() {
     let text = "data:\n  x: |\n    a\n    ---\n    b\n---\nkind: Pod\n";
     assert_eq!(json(text), [r#"{"data":{"x":"a\n---\nb\n"}}"#, r#"{"kind":"Pod"}"#]);

@@ -104,7 +104,7 @@ impl Reader {
 
     fn open(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), Fault> {
         if let Some(Open { content: Content::Map { key: None, .. }, .. }) = self.open.last() {
-            return Err(Fault { line, message: "a key is a list or a map".to_owned() });
+            return Err(Fault { line, message: KEY_IS_NO_WORD.to_owned() });
         }
         self.open.push(Open { line, anchor, content });
         Ok(())
@@ -116,7 +116,7 @@ impl Reader {
         };
         if let Some(Open { content: Content::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
             let Kind::Text(text) = &value.kind else {
-                return Err(Fault { line, message: "a key is a list or a map".to_owned() });
+                return Err(Fault { line, message: KEY_IS_NO_WORD.to_owned() });
             };
             *key = Some(Key::Text(text.clone()));
             return Ok(());
@@ -178,6 +178,9 @@ fn extent(value: &Value) -> (usize, usize) {
         Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => (1, 1),
     }
 }
+
+/// As YAML, `{{ .Values.image }}` is a map whose key is a map.
+const KEY_IS_NO_WORD: &str = "a key is a list or a map; a template must be rendered before it is read";
 
 /// For how many values the aliases of one text may stand.
 const MOST_WRITTEN_OUT: usize = 1_000_000;
