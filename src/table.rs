@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::image::Reference;
 
 mod document;
-mod keys;
+pub mod keys;
 mod lookup;
 mod meaning;
 mod mirror;
@@ -28,7 +28,7 @@ mod tree;
 pub use lookup::{Considered, Fate, Lookup};
 pub use mirror::Mirror;
 pub use policy::{Fallback, LockMode, Pin};
-pub use problem::{Problem, Problems};
+pub use problem::{Concern, Problem, Problems};
 pub use registry::RegistryEntry;
 pub use rule::Rule;
 

@@ -178,7 +178,7 @@ fn walk<'t>(
         };
         if let Some(first) = seen {
             let message = format!("the key `{text}` is written again, first on line {}", first.line);
-            problems.add(name.place().problem(message, "write it once"));
+            problems.add(name.place().writing(message, "write it once"));
             continue;
         }
         *seen = Some(name.place());
@@ -188,9 +188,9 @@ fn walk<'t>(
     }
     for ((key, seen), misspelt) in section.keys.iter().zip(seen).zip(misspelt) {
         // A key that is missing because it was misspelt is one mistake.
-        if let (Some(example), None, false) = (key.required, seen, misspelt) {
+        if let (Some(example), None, false) = (key.required(), seen, misspelt) {
             let message = format!("the key `{}` is missing", key.name);
-            problems.add(node.place().problem(message, format!("write `{example}`")));
+            problems.add(node.place().shape(message, format!("write `{example}`")));
         }
     }
 }
@@ -203,7 +203,7 @@ fn is_map(node: Node<'_>, section: &Section, problems: &mut Collector) -> bool {
         kind => {
             let message = format!("{} is a map of keys and values, found {}", section.title, found(kind));
             let remedy = format!("its keys are {}", listed(section.keys.iter().map(|key| key.name), "and"));
-            problems.add(node.place().problem(message, remedy));
+            problems.add(node.place().shape(message, remedy));
             false
         }
     }
@@ -217,7 +217,7 @@ fn unknown_key(place: Place, text: &str, section: &Section, problems: &mut Colle
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("the keys of {} are {}", section.title, listed(names.clone(), "and")),
     };
-    problems.add(place.problem(format!("unknown key {}", quoted(text)), remedy));
+    problems.add(place.shape(format!("unknown key {}", quoted(text)), remedy));
     names.into_iter().position(|name| Some(name) == meant)
 }
 
@@ -226,7 +226,7 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
     let kind = value.kind();
     let wrong = |what: &str, remedy: String, problems: &mut Collector| {
         let message = format!("`{}` is {what}, found {}", key.name, found(kind));
-        problems.add(value.place().problem(message, remedy));
+        problems.add(value.place().shape(message, remedy));
         false
     };
     match (&key.value, kind) {
@@ -250,7 +250,7 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
                 let kind = item.kind();
                 if !is_text(kind) && kind != Kind::Refused {
                     let message = format!("`{}` is a list of texts, found {} in it", key.name, found(kind));
-                    problems.add(item.place().problem(message, "write a text, in quotes if need be"));
+                    problems.add(item.place().shape(message, "write a text, in quotes if need be"));
                 }
             }
             true
@@ -261,19 +261,21 @@ fn conforms(value: Node<'_>, key: &Key, problems: &mut Collector) -> bool {
         }
         (Value::Texts, _) => wrong("a list of texts", format!("write `{}: [TEXT, …]`", key.name), problems),
         (Value::Word(words), Kind::Plain(text) | Kind::Text(text)) if is_text(kind) => {
-            if words.contains(&text) {
+            let allowed = || words.iter().map(|word| word.text);
+            if allowed().any(|word| word == text) {
                 return true;
             }
-            let remedy = match (did_you_mean(text, words.iter().copied()), words) {
-                (_, [word]) => format!("write `{}: {word}`", key.name),
+            let remedy = match (did_you_mean(text, allowed()), words) {
+                (_, [word]) => format!("write `{}: {}`", key.name, word.text),
                 (Some(word), _) => format!("did you mean `{word}`?"),
-                (None, _) => format!("write one of {}", listed(words.iter().copied(), "and")),
+                (None, _) => format!("write one of {}", listed(allowed(), "and")),
             };
-            problems.add(value.place().problem(format!("`{}` cannot be {}", key.name, quoted(text)), remedy));
+            problems.add(value.place().shape(format!("`{}` cannot be {}", key.name, quoted(text)), remedy));
             false
         }
         (Value::Word(words), _) => {
-            wrong("a word", format!("write {}", listed(words.iter().copied(), "or")), problems)
+            let remedy = format!("write {}", listed(words.iter().map(|word| word.text), "or"));
+            wrong("a word", remedy, problems)
         }
     }
 }

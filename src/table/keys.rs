@@ -1,37 +1,93 @@
 //! The keys that a table has, declared once.
 //!
-//! The walk over a document, "did you mean" and the messages about types read this declaration; so can whatever
-//! describes the document to people and editors.
+//! The walk over a document, "did you mean" and the messages about types read this declaration; so do the reference
+//! page and the JSON Schema, which describe the document to people and editors.
 
-use super::policy::{Fallback, LockMode, Pin};
+use super::policy::{Fallback, LockMode, Pin, Policies};
 
 /// A map of the document and the keys that it may have.
 #[derive(Debug)]
-pub(super) struct Section {
+pub struct Section {
     /// What it is, with its article.
-    pub(super) title: &'static str,
-    pub(super) keys: &'static [Key],
+    pub title: &'static str,
+    /// What it says, in one sentence.
+    pub about: &'static str,
+    /// The keys, in the order in which people write them.
+    pub keys: &'static [Key],
+    /// Two keys of which it has exactly one.
+    pub either: Option<Either>,
+}
+
+/// Two keys of a section of which it has exactly one: the switch is `true`, or the list is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Either {
+    /// The key of the switch. `false` is as good as none.
+    pub switch: &'static str,
+    /// The key of the list.
+    pub list: &'static str,
 }
 
 /// A key of a section.
 #[derive(Debug)]
-pub(super) struct Key {
+pub struct Key {
     pub(super) id: Id,
-    pub(super) name: &'static str,
-    pub(super) value: Value,
-    /// What to write if the key is missing; `None`: it may be.
-    pub(super) required: Option<&'static str>,
+    /// The key itself.
+    pub name: &'static str,
+    /// What its value is.
+    pub value: Value,
+    /// What it means that the key is not there.
+    pub absent: Absent,
+    /// What the key says. Markdown, without a full stop at its end.
+    pub about: &'static str,
 }
 
 /// What a key's value is.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Value {
+    /// A map.
     Section(&'static Section),
+    /// A list of maps.
     Sections(&'static Section),
+    /// `true` or `false`.
     Switch,
+    /// A text. A number is one, as it is written.
     Text,
+    /// A list of texts, at least one.
     Texts,
-    Word(&'static [&'static str]),
+    /// One of these words.
+    Word(&'static [Word]),
+}
+
+/// A word that a key's value may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// The word.
+    pub text: &'static str,
+    /// What it means; empty where there is no choice.
+    pub about: &'static str,
+}
+
+/// What it means that a key is not there.
+#[derive(Clone, Copy, Debug)]
+pub enum Absent {
+    /// What the section `defaults` says.
+    Inherited,
+    /// In words.
+    Means(&'static str),
+    /// It may not be missing; this is what to write.
+    Refused(&'static str),
+    /// The same as this word.
+    Word(&'static str),
+}
+
+impl Key {
+    /// What to write if the key is missing; `None`: it may be.
+    pub const fn required(&self) -> Option<&'static str> {
+        match self.absent {
+            Absent::Refused(example) => Some(example),
+            Absent::Inherited | Absent::Means(_) | Absent::Word(_) => None,
+        }
+    }
 }
 
 /// Which key it is; the same key may be in several sections.
@@ -59,65 +115,193 @@ pub(super) enum Id {
 }
 
 /// The document.
-pub(super) static TABLE: Section = Section {
+pub static TABLE: Section = Section {
     title: "the table",
+    about: "Which mirrors stand for which sources, and how to reach them.",
     keys: &[
-        required(
-            Id::ApiVersion,
-            "apiVersion",
-            Value::Word(&["portolan.dev/v1"]),
-            "apiVersion: portolan.dev/v1",
-        ),
-        required(Id::Kind, "kind", Value::Word(&["MappingTable"]), "kind: MappingTable"),
-        optional(Id::Defaults, "defaults", Value::Section(&DEFAULTS)),
-        required(Id::Rules, "rules", Value::Sections(&RULE), "rules: []"),
-        optional(Id::Registries, "registries", Value::Sections(&REGISTRY)),
+        Key {
+            id: Id::ApiVersion,
+            name: "apiVersion",
+            value: Value::Word(&[Word { text: "portolan.dev/v1", about: "" }]),
+            absent: Absent::Refused("apiVersion: portolan.dev/v1"),
+            about: "the version of this format",
+        },
+        Key {
+            id: Id::Kind,
+            name: "kind",
+            value: Value::Word(&[Word { text: "MappingTable", about: "" }]),
+            absent: Absent::Refused("kind: MappingTable"),
+            about: "what the document is",
+        },
+        Key {
+            id: Id::Defaults,
+            name: "defaults",
+            value: Value::Section(&DEFAULTS),
+            absent: Absent::Means("each default as below"),
+            about: "what holds for rules that do not say otherwise",
+        },
+        Key {
+            id: Id::Rules,
+            name: "rules",
+            value: Value::Sections(&RULE),
+            absent: Absent::Refused("rules: []"),
+            about: "which mirrors stand for which sources; of the rules whose source holds an image the most specific \
+                    wins: an exact reference, the longest path, an exact host, the longest wildcard host, `*`",
+        },
+        Key {
+            id: Id::Registries,
+            name: "registries",
+            value: Value::Sections(&REGISTRY),
+            absent: Absent::Means("every mirror is HTTPS, without a login"),
+            about: "how to reach the registries that mirrors are in",
+        },
     ],
+    either: None,
 };
 
 /// What holds for rules that do not say otherwise.
-pub(super) static DEFAULTS: Section =
-    Section { title: "the section `defaults`", keys: &[PIN, ON_MISSING, ON_UNAVAILABLE, LOCK] };
+pub(super) static DEFAULTS: Section = Section {
+    title: "the section `defaults`",
+    about: "What holds for rules that do not say otherwise.",
+    keys: &[PIN, ON_MISSING, ON_UNAVAILABLE, LOCK],
+    either: None,
+};
 
 /// Which mirrors stand for a source.
 pub(super) static RULE: Section = Section {
     title: "a rule",
+    about: "Which mirrors stand for a source, or that what it holds is left as written.",
     keys: &[
-        required(Id::Source, "source", Value::Text, "source: REGISTRY/PATH"),
-        optional(Id::Mirrors, "mirrors", Value::Texts),
-        optional(Id::Keep, "keep", Value::Switch),
-        optional(Id::Namespaces, "namespaces", Value::Texts),
-        PIN,
-        ON_MISSING,
-        ON_UNAVAILABLE,
-        LOCK,
+        Key {
+            id: Id::Source,
+            name: "source",
+            value: Value::Text,
+            absent: Absent::Refused("source: REGISTRY/PATH"),
+            about: "which images: a registry (`quay.io`) or a registry and a path (`docker.io/library`), on segment \
+                    boundaries; with a tag or a digest exactly that reference; `*.gcr.io` every host below, `*` every \
+                    registry",
+        },
+        Key {
+            id: Id::Mirrors,
+            name: "mirrors",
+            value: Value::Texts,
+            absent: Absent::Means("`keep: true` stands there"),
+            about: "where they are instead, asked in order: what remains after the source is appended; `{registry}`, a \
+                    whole segment, stands for the image's registry; for a source with a tag or digest each names one \
+                    too",
+        },
+        Key {
+            id: Id::Keep,
+            name: "keep",
+            value: Value::Switch,
+            absent: Absent::Word("false"),
+            about: "an exception: what the source holds is left as written",
+        },
+        Key {
+            id: Id::Namespaces,
+            name: "namespaces",
+            value: Value::Texts,
+            absent: Absent::Means("all namespaces"),
+            about: "only Pods in these; `*` stands for any characters; a rule with namespaces goes before one of the \
+                    same source without",
+        },
+        inherited(PIN),
+        inherited(ON_MISSING),
+        inherited(ON_UNAVAILABLE),
+        inherited(LOCK),
     ],
+    either: Some(Either { switch: "keep", list: "mirrors" }),
 };
 
 /// How to reach a registry.
 pub(super) static REGISTRY: Section = Section {
     title: "a registry",
+    about: "How to reach a registry that mirrors are in.",
     keys: &[
-        required(Id::Host, "host", Value::Text, "host: REGISTRY"),
-        optional(Id::PlainHttp, "plainHttp", Value::Switch),
-        optional(Id::Ca, "ca", Value::Text),
-        optional(Id::Credentials, "credentials", Value::Text),
-        optional(Id::ClientCertificate, "clientCertificate", Value::Text),
-        optional(Id::PullSecret, "pullSecret", Value::Text),
+        Key {
+            id: Id::Host,
+            name: "host",
+            value: Value::Text,
+            absent: Absent::Refused("host: REGISTRY"),
+            about: "the registry, with its port if mirrors name one",
+        },
+        Key {
+            id: Id::PlainHttp,
+            name: "plainHttp",
+            value: Value::Switch,
+            absent: Absent::Word("false"),
+            about: "whether it is spoken to without TLS",
+        },
+        Key {
+            id: Id::Ca,
+            name: "ca",
+            value: Value::Text,
+            absent: Absent::Means("the system's roots alone"),
+            about: "certificates in PEM that are trusted for this registry, beside the system's roots",
+        },
+        Key {
+            id: Id::Credentials,
+            name: "credentials",
+            value: Value::Text,
+            absent: Absent::Means("anonymous"),
+            about: "the Secret (`kubernetes.io/dockerconfigjson`) in Portolan's namespace with the login; in a cluster \
+                    only",
+        },
+        Key {
+            id: Id::ClientCertificate,
+            name: "clientCertificate",
+            value: Value::Text,
+            absent: Absent::Means("none is shown"),
+            about: "the Secret (`kubernetes.io/tls`) in Portolan's namespace with the certificate to show; in a \
+                    cluster only",
+        },
+        Key {
+            id: Id::PullSecret,
+            name: "pullSecret",
+            value: Value::Text,
+            absent: Absent::Means("none is added"),
+            about: "the Secret's name that is appended to `imagePullSecrets` of new Pods with an image in this registry",
+        },
     ],
+    either: None,
 };
 
-const PIN: Key = optional(Id::Pin, "pin", Value::Word(Pin::WORDS));
-const ON_MISSING: Key = optional(Id::OnMissing, "onMissing", Value::Word(Fallback::WORDS));
-const ON_UNAVAILABLE: Key = optional(Id::OnUnavailable, "onUnavailable", Value::Word(Fallback::WORDS));
-const LOCK: Key = optional(Id::Lock, "lock", Value::Word(LockMode::WORDS));
+const PIN: Key = Key {
+    id: Id::Pin,
+    name: "pin",
+    value: Value::Word(Pin::WORDS),
+    absent: Absent::Word(Policies::CONTRACT.pin.as_str()),
+    about: "how the digest stands in the result",
+};
 
-const fn required(id: Id, name: &'static str, value: Value, example: &'static str) -> Key {
-    Key { id, name, value, required: Some(example) }
-}
+const ON_MISSING: Key = Key {
+    id: Id::OnMissing,
+    name: "onMissing",
+    value: Value::Word(Fallback::WORDS),
+    absent: Absent::Word(Policies::CONTRACT.on_missing.as_str()),
+    about: "what becomes of an image that every mirror says it does not have",
+};
 
-const fn optional(id: Id, name: &'static str, value: Value) -> Key {
-    Key { id, name, value, required: None }
+const ON_UNAVAILABLE: Key = Key {
+    id: Id::OnUnavailable,
+    name: "onUnavailable",
+    value: Value::Word(Fallback::WORDS),
+    absent: Absent::Word(Policies::CONTRACT.on_unavailable.as_str()),
+    about: "what becomes of an image that no mirror has while at least one could not say, and of which neither lock nor \
+            memory knows",
+};
+
+const LOCK: Key = Key {
+    id: Id::Lock,
+    name: "lock",
+    value: Value::Word(LockMode::WORDS),
+    absent: Absent::Word(Policies::CONTRACT.lock.as_str()),
+    about: "what the lock has to say",
+};
+
+/// A default as a rule has it for itself.
+const fn inherited(key: Key) -> Key {
+    Key { absent: Absent::Inherited, ..key }
 }
 
 /// No section has more keys.
@@ -141,6 +325,8 @@ mod tests {
                     "{}",
                     key.name
                 );
+                let about = key.about;
+                assert!(!about.is_empty() && !about.ends_with('.') && !about.contains('|'), "{}", key.name);
                 if let Value::Section(inner) | Value::Sections(inner) = key.value {
                     sections.push(inner);
                 }

@@ -36,7 +36,7 @@ pub(super) fn read(text: &str) -> Result<Parsed, Problems> {
     };
     let Some(tree) = tree else {
         if problems.len() == 0 {
-            problems.add(Place::START.problem("the table is empty", EMPTY));
+            problems.add(Place::START.shape("the table is empty", EMPTY));
         }
         return Err(problems.verdict().err().unwrap_or_default());
     };
@@ -94,7 +94,7 @@ impl<'t> Reader<'t> {
             tree,
             problems,
             warnings: Collector::default(),
-            defaults: Policies::default(),
+            defaults: Policies::CONTRACT,
             rules: Vec::with_capacity(count),
             marks: Vec::with_capacity(count),
             registries: Vec::new(),
@@ -180,7 +180,7 @@ impl<'t> Reader<'t> {
         let list = text.namespaces?;
         if list.items().next().is_none() {
             let remedy = "name at least one, or remove the key: the rule is then for all";
-            self.problems.add(list.place().problem("`namespaces` is empty", remedy));
+            self.problems.add(list.place().shape("`namespaces` is empty", remedy));
         }
         Some(document::texts(list).map(|text| text.value.into()).collect())
     }
@@ -190,16 +190,16 @@ impl<'t> Reader<'t> {
         match (text.keep, text.mirrors) {
             (Some(Placed { value: true, place }), Some(_)) => {
                 let remedy = "remove one of them: `keep: true` leaves images as written";
-                self.problems.add(place.problem("both `keep: true` and `mirrors`", remedy));
+                self.problems.add(place.shape("both `keep: true` and `mirrors`", remedy));
             }
             (Some(Placed { value: true, .. }), None) => {}
             (_, Some(list)) if list.items().next().is_none() => {
                 let remedy = "list at least one, or write `keep: true` to leave images as written";
-                self.problems.add(list.place().problem("`mirrors` is empty", remedy));
+                self.problems.add(list.place().shape("`mirrors` is empty", remedy));
             }
             (_, None) if !text.broken => {
                 let remedy = "list `mirrors`, or write `keep: true` to leave images as written";
-                self.problems.add(text.place.problem("neither `mirrors` nor `keep: true`", remedy));
+                self.problems.add(text.place.shape("neither `mirrors` nor `keep: true`", remedy));
             }
             _ => {}
         }

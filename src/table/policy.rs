@@ -1,6 +1,8 @@
 //! What a rule says beside places: how to pin, and what to do when no mirror helps.
 //!
-//! Each word is spelled here and nowhere else.
+//! Each word is spelled and explained here and nowhere else.
+
+use super::keys::Word;
 
 /// How the digest stands in the result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,10 +38,14 @@ pub enum LockMode {
 }
 
 impl Pin {
-    pub(super) const WORDS: &[&str] = &["tag-and-digest", "digest", "off"];
+    pub(super) const WORDS: &[Word] = &[
+        word(Self::TagAndDigest.as_str(), "`repository:tag@sha256:…`"),
+        word(Self::Digest.as_str(), "`repository@sha256:…`"),
+        word(Self::Off.as_str(), "rewrite only; no registry is asked, and the lock is ignored"),
+    ];
 
     /// The word for it in a table.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Digest => "digest",
             Self::Off => "off",
@@ -53,10 +59,14 @@ impl Pin {
 }
 
 impl Fallback {
-    pub(super) const WORDS: &[&str] = &["keep", "rewrite", "deny"];
+    pub(super) const WORDS: &[Word] = &[
+        word(Self::Keep.as_str(), "the image stays as written, with a warning"),
+        word(Self::Rewrite.as_str(), "the image is moved, without a digest unless it has one of its own"),
+        word(Self::Deny.as_str(), "the Pod is refused"),
+    ];
 
     /// The word for it in a table.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deny => "deny",
             Self::Keep => "keep",
@@ -70,10 +80,17 @@ impl Fallback {
 }
 
 impl LockMode {
-    pub(super) const WORDS: &[&str] = &["prefer", "require", "ignore"];
+    pub(super) const WORDS: &[Word] = &[
+        word(Self::Prefer.as_str(), "a locked digest is used before any registry is asked"),
+        word(
+            Self::Require.as_str(),
+            "a Pod with an image that is not locked is refused; no registry is asked",
+        ),
+        word(Self::Ignore.as_str(), "the lock is not looked at"),
+    ];
 
     /// The word for it in a table.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ignore => "ignore",
             Self::Prefer => "prefer",
@@ -95,15 +112,18 @@ pub(super) struct Policies {
     pub(super) lock: LockMode,
 }
 
-impl Default for Policies {
-    fn default() -> Self {
-        Self {
-            pin: Pin::TagAndDigest,
-            on_missing: Fallback::Keep,
-            on_unavailable: Fallback::Rewrite,
-            lock: LockMode::Prefer,
-        }
-    }
+impl Policies {
+    /// What holds where neither a rule nor the defaults of its table say anything.
+    pub(super) const CONTRACT: Self = Self {
+        pin: Pin::TagAndDigest,
+        on_missing: Fallback::Keep,
+        on_unavailable: Fallback::Rewrite,
+        lock: LockMode::Prefer,
+    };
+}
+
+const fn word(text: &'static str, about: &'static str) -> Word {
+    Word { text, about }
 }
 
 #[cfg(test)]
@@ -113,13 +133,13 @@ mod tests {
     #[test]
     fn every_word_that_a_table_may_say_is_read_and_printed_alike() {
         for word in Pin::WORDS {
-            assert_eq!(Pin::from_word(word).map(Pin::as_str), Some(*word));
+            assert_eq!(Pin::from_word(word.text).map(Pin::as_str), Some(word.text));
         }
         for word in Fallback::WORDS {
-            assert_eq!(Fallback::from_word(word).map(Fallback::as_str), Some(*word));
+            assert_eq!(Fallback::from_word(word.text).map(Fallback::as_str), Some(word.text));
         }
         for word in LockMode::WORDS {
-            assert_eq!(LockMode::from_word(word).map(LockMode::as_str), Some(*word));
+            assert_eq!(LockMode::from_word(word.text).map(LockMode::as_str), Some(word.text));
         }
     }
 }

@@ -16,6 +16,19 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, when we know.
     pub remedy: Option<String>,
+    /// What of the document it is about.
+    pub concern: Concern,
+}
+
+/// What of a document a problem is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Concern {
+    /// What its values mean, alone or together.
+    Meaning,
+    /// Keys, types and words: what the JSON Schema says, too.
+    Shape,
+    /// How the YAML is written, of which no JSON value shows anything.
+    Writing,
 }
 
 impl fmt::Display for Problem {
@@ -83,10 +96,20 @@ impl Place {
         Problem { remedy: Some(remedy.into()), ..self.bare(message) }
     }
 
+    /// [`Place::problem`] about the document's shape.
+    pub(super) fn shape(self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        Problem { concern: Concern::Shape, ..self.problem(message, remedy) }
+    }
+
+    /// [`Place::problem`] about how the YAML is written.
+    pub(super) fn writing(self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        Problem { concern: Concern::Writing, ..self.problem(message, remedy) }
+    }
+
     /// The problem `message` at this place, for which we know no remedy.
     pub(super) fn bare(self, message: impl Into<String>) -> Problem {
         let (line, column) = (self.line as usize, self.column as usize);
-        Problem { line, column, message: message.into(), remedy: None }
+        Problem { line, column, message: message.into(), remedy: None, concern: Concern::Meaning }
     }
 }
 

@@ -4,6 +4,7 @@ mod mirrors;
 mod problems;
 mod properties;
 mod reading;
+mod shape;
 mod warnings;
 mod which_rule;
 
@@ -26,7 +27,9 @@ fn table(rules: &[&str]) -> Table {
     parse(&document(rules)).table
 }
 
+#[track_caller]
 fn parse(text: &str) -> Parsed {
+    shape::agree(text);
     Table::parse(text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -35,7 +38,9 @@ fn problems(rules: &[&str]) -> Vec<String> {
     problems_of(&document(rules))
 }
 
+#[track_caller]
 fn problems_of(text: &str) -> Vec<String> {
+    shape::agree(text);
     Table::parse(text)
         .map_or_else(|problems| problems.to_string().lines().map(Into::into).collect(), |_| vec![])
 }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, options};
 
-use super::problem::{Collector, Place, Problem, clean, quoted};
+use super::problem::{Collector, Concern, Place, Problem, clean, quoted};
 
 /// A document as a tree.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<'a> Tree<'a> {
     pub(super) fn read(text: &'a str, problems: &mut Collector) -> Result<Option<Self>, Problem> {
         if u32::try_from(text.len()).is_err() {
             return Err(
-                Place::START.problem("the text has 4 GiB or more", "a table has a few megabytes at most")
+                Place::START.writing("the text has 4 GiB or more", "a table has a few megabytes at most")
             );
         }
         let mut reader = Reader { tree: Self { entries: Vec::new() }, open: Vec::new(), found: Vec::new() };
@@ -64,7 +64,7 @@ impl<'a> Tree<'a> {
                 documents += 1;
                 if documents == 2 {
                     let remedy = "a table is one document: put everything into the first";
-                    reader.found.push(place(span.start).problem("a second document begins here", remedy));
+                    reader.found.push(place(span.start).writing("a second document begins here", remedy));
                     break;
                 }
             }
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
                 let merging = plain && self.at_key() && text == "<<";
                 self.count(merging);
                 let content = if merging {
-                    self.found.push(at.problem("YAML merge keys are not read here", "write the keys out"));
+                    self.found.push(at.writing("YAML merge keys are not read here", "write the keys out"));
                     Content::Refused
                 } else if plain {
                     Content::Plain(text)
@@ -200,14 +200,14 @@ impl<'a> Reader<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 if !self.open.last().is_some_and(|open| open.merging) {
-                    self.found.push(at.problem("YAML aliases are not read here", "write the value out"));
+                    self.found.push(at.writing("YAML aliases are not read here", "write the value out"));
                 }
                 self.count(false);
                 self.tree.entries.push(Entry { place: at, content: Content::Refused });
             }
             Event::Anchor(_, name) => {
                 let message = format!("YAML anchors are not read here: {}", quoted(&format!("&{name}")));
-                self.found.push(at.problem(message, "remove it and write the value out where it is needed"));
+                self.found.push(at.writing(message, "remove it and write the value out where it is needed"));
             }
             _ => {}
         }
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
 
     fn open(&mut self, at: Place, map: bool) {
         if self.at_key() {
-            self.found.push(at.problem("a key is a list or a map", "a key of this document is one word"));
+            self.found.push(at.writing("a key is a list or a map", "a key of this document is one word"));
         }
         self.count(false);
         self.open.push(Open { at: self.tree.entries.len(), map, nodes: 0, merging: false });
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         if tagged {
             let at = place(span.tag_start.unwrap_or(span.start));
             let remedy = "remove it; a text that looks like something else is written in quotes";
-            self.found.push(at.problem("YAML tags are not read here", remedy));
+            self.found.push(at.writing("YAML tags are not read here", remedy));
         }
     }
 
@@ -258,7 +258,8 @@ impl<'a> Reader<'a> {
 
 fn syntax(error: &ScanError) -> Problem {
     // The parser's own words, which may quote the text.
-    place(*error.marker()).bare(format!("this is no YAML: {}", clean(&error.info(), 200)))
+    let message = format!("this is no YAML: {}", clean(&error.info(), 200));
+    Problem { concern: Concern::Writing, ..place(*error.marker()).bare(message) }
 }
 
 /// The parser counts lines from 1 and columns from 0.

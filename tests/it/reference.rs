@@ -15,6 +15,8 @@ use portolan::{
     rewrite::{Reason, ResolvedFrom},
 };
 
+mod table;
+
 #[test]
 fn the_page_about_commands_is_what_they_print() {
     let mut page =
@@ -96,13 +98,18 @@ fn documented(path: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// Compares a page, which says where it comes from.
 #[track_caller]
 fn compare(name: &str, page: &str) {
-    let page = page.replacen("\n\n", &format!("\n\n{ORIGIN}\n\n"), 1);
+    compare_whole(name, &page.replacen("\n\n", &format!("\n\n{ORIGIN}\n\n"), 1));
+}
+
+#[track_caller]
+fn compare_whole(name: &str, page: &str) {
     let path = root().join("docs/reference").join(name);
     if env::var_os("PORTOLAN_WRITE_REFERENCE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &page).unwrap();
+        fs::write(&path, page).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert!(
