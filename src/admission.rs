@@ -25,6 +25,7 @@ use bytes::Bytes;
 
 pub use decide::{Asking, decide};
 pub use fights::{Act, Fight, Fights, Owner, Sighting};
+pub use message::AUDIT_KEY;
 pub use validate::{TablePlace, Validation};
 
 use crate::{audit, lock::Lock, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};

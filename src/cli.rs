@@ -47,12 +47,27 @@ enum Command {
 /// How a command ended, as scripts read it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ExitStatus {
-    /// 0: yes.
+    // By their numbers.
+    /// yes
     Yes,
-    /// 1: the answer is no.
+    /// the answer is no
     No,
-    /// 2: could not find out.
+    /// could not find out: arguments, a file, table or lock that cannot be read, or a failure
     Unknown,
+}
+
+impl ExitStatus {
+    /// Every status, by its number.
+    pub const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Unknown];
+
+    /// The number that the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::No => 1,
+            Self::Unknown => 2,
+        }
+    }
 }
 
 /// Runs one command and says on stderr what went wrong, if something did.
@@ -85,10 +100,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
-        Self::from(match status {
-            ExitStatus::Yes => 0,
-            ExitStatus::No => 1,
-            ExitStatus::Unknown => 2,
-        })
+        Self::from(status.code())
     }
 }

@@ -202,7 +202,7 @@ impl Line {
     }
 }
 
-/// The label that makes a ConfigMap in Portolan's namespace a lock, with the value `true`.
+/// Label of a ConfigMap in Portolan's own namespace: `true` makes all its keys lines of the lock.
 pub const LABEL: &str = "portolan.dev/lock";
 
 /// The selector of such ConfigMaps.

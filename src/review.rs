@@ -13,7 +13,7 @@ mod text;
 
 pub use answer::{Answer, Verdict};
 pub use config_map::{ConfigMap, ConfigMapMetadata, ConfigMapRequest, Texts};
-pub use metadata::{Annotations, Labels};
+pub use metadata::{Annotations, CONFIG_MIRROR, Labels, REWRITE, SOURCES};
 pub use request::{
     Container, Envelope, GroupVersionKind, ImageVolume, LocalReference, Metadata, OwnerReference,
     ParseReviewError, Pod, PodSpec, Request, Review, UserInfo, Volume,
@@ -21,4 +21,3 @@ pub use request::{
 pub use text::Text;
 
 pub(crate) use json::{push_escaped, push_json};
-pub(crate) use metadata::SOURCES;

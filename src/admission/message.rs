@@ -150,8 +150,8 @@ pub(super) fn audit_annotation<'s>(
         return None;
     }
     value.push(b']');
-    let mut key = String::with_capacity(15);
-    key.push_str("images-");
+    let mut key = String::with_capacity(AUDIT_KEY.len() + 8);
+    key.push_str(AUDIT_KEY);
     for byte in Sha256::digest(&*value).iter().take(4) {
         let _ = write!(key, "{byte:02x}");
     }
@@ -175,6 +175,11 @@ pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     short.extend(text.chars().skip(length - tail).map(visible));
     short.into()
 }
+
+/// Annotation of the API server's own audit event, written by Portolan: the images changed or denied, as JSON of at most
+/// 8 KiB. The key ends in the first eight hex digits of its value's SHA-256; the API server puts the webhook's name
+/// before it.
+pub const AUDIT_KEY: &str = "images-";
 
 /// How many warnings one answer has, and how many characters each (product limits; the API server cuts at 256).
 pub(super) const MAX_WARNINGS: usize = 8;

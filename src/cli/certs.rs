@@ -11,7 +11,11 @@ use crate::tls::{Authority, wall_clock};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   portolan certs
-  portolan certs --output secret | kubectl apply -f -")]
+  portolan certs --output secret | kubectl apply -f -
+
+Exit codes:
+  0  the certificates were written
+  2  they could not be made, or a file is there already")]
 pub(super) struct CertsArgs {
     /// Write files, or a Secret's manifest to stdout
     #[arg(short, long, value_enum, default_value = "files")]

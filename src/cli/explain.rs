@@ -27,7 +27,12 @@ use crate::{
 #[command(after_help = "Examples:
   portolan explain nginx:1.25 --table mirrors.yaml
   portolan images k8s.yaml | portolan explain - --table mirrors.yaml -o json
-  portolan explain quay.io/ceph/ceph:v17 --namespace rook-ceph")]
+  portolan explain quay.io/ceph/ceph:v17 --namespace rook-ceph
+
+Exit codes:
+  0  every image is kept or rewritten, also where a registry is silent
+  1  an image is denied, or is no reference
+  2  table, lock or a file cannot be read")]
 pub(super) struct ExplainArgs {
     /// Images as manifests write them; `-` reads one a line from stdin
     #[arg(required = true, value_name = "IMAGE")]

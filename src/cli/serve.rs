@@ -20,7 +20,11 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   portolan serve --table mirrors.yaml --tls-self
-  portolan serve --table-configmap portolan/portolan-table --tls-dir /etc/portolan/tls")]
+  portolan serve --table-configmap portolan/portolan-table --tls-dir /etc/portolan/tls
+
+Exit codes:
+  0  a signal asked it to stop, and it did
+  2  it could not start, or a part of it ended that it cannot do without")]
 pub(super) struct ServeArgs {
     /// File with the mapping table
     #[arg(long, env = "PORTOLAN_TABLE", value_name = "FILE", conflicts_with = "table_configmap")]

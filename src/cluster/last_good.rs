@@ -113,7 +113,8 @@ impl LastGood {
     }
 }
 
-/// Which table's last good one this is.
+/// Annotation of the ConfigMap `portolan-table-last-good`, written by Portolan: the table (`NAMESPACE/NAME`) whose last
+/// good text it keeps. One of another table is not used.
 const TABLE_ANNOTATION: &str = "portolan.dev/table";
 
 /// Whose fields these are.

@@ -162,8 +162,15 @@ impl<'de> Deserialize<'de> for Length {
     }
 }
 
-/// The annotation that Portolan writes, and the label that steers it.
-pub(crate) const SOURCES: &str = "portolan.dev/sources";
-const REWRITE: &str = "portolan.dev/rewrite";
-/// `v1.MirrorPodAnnotationKey`: the kubelet puts it on the Pods that mirror its static ones.
-pub(super) const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+/// Annotation of a Pod, written by Portolan: what each image that it changed was written as. It is read only to put an
+/// image back when an unedited manifest is applied again (`restored`), and speaks for its own Pod alone.
+pub const SOURCES: &str = "portolan.dev/sources";
+
+/// Label of a Pod: `disabled` leaves its images alone. Label of a namespace, by which the API server chooses the
+/// webhook: `enabled`, `audit` (decided, logged and warned of, never changed) or `disabled`; without it enabled, except
+/// in namespaces that begin with `kube-` or `openshift-`.
+pub const REWRITE: &str = "portolan.dev/rewrite";
+
+/// Annotation of a Pod that the kubelet makes to mirror one of its static Pods: its images are left alone.
+// `v1.MirrorPodAnnotationKey`
+pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";

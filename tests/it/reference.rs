@@ -15,6 +15,8 @@ use portolan::{
     rewrite::{Reason, ResolvedFrom},
 };
 
+mod annotations;
+mod exit_codes;
 mod table;
 
 #[test]

@@ -131,7 +131,7 @@ fn sound(key: &Key) -> Json {
     }
 }
 
-/// JSON is YAML, but for the texts that YAML takes for something else: serde_json quotes them all.
+/// JSON is YAML, but for the texts that YAML takes for something else: they come in quotes.
 fn judged(value: &Json) -> Shape {
     agree(&value.to_string())
 }
