@@ -11,6 +11,7 @@ mod decide;
 mod fights;
 mod guard;
 mod message;
+mod preview;
 mod scratch;
 mod sighting;
 mod validate;
@@ -23,9 +24,11 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+pub use admit::Circumstances;
 pub use decide::{Asking, decide};
 pub use fights::{Act, Fight, Fights, Owner, Sighting};
 pub use message::AUDIT_KEY;
+pub use preview::{Preview, PreviewError, PreviewedImage, preview};
 pub use validate::{TablePlace, Validation};
 
 use crate::{audit, lock::Lock, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};

@@ -8,8 +8,8 @@
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
 //! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
-//! processes, `resolver` asks in order, `refresh` asks again in the background, and `verify` looks for locked digests
-//! there.
+//! processes, `resolver` asks in order, `refresh` asks again in the background, `verify` looks for locked digests
+//! there, and `heard` is for `explain`.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
@@ -23,6 +23,7 @@ mod counters;
 mod credentials;
 mod endpoint;
 mod flight;
+mod heard;
 mod host;
 mod manifest;
 mod memory;
@@ -40,6 +41,7 @@ pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
 pub use counters::Counts;
 pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
+pub use heard::{Heard, Said};
 pub use past::{LoginName, PastAnswer};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;

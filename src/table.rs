@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::image::Reference;
 
+mod considered;
 mod document;
 pub mod keys;
 mod lookup;
@@ -25,7 +26,8 @@ mod scope;
 mod source;
 mod tree;
 
-pub use lookup::{Considered, Fate, Lookup};
+pub use considered::{Considered, Fate};
+pub use lookup::Lookup;
 pub use mirror::Mirror;
 pub use policy::{Fallback, LockMode, Pin};
 pub use problem::{Concern, Problem, Problems};
@@ -34,7 +36,6 @@ pub use rule::Rule;
 
 use lookup::{Index, Inside};
 use scope::Seat;
-use source::Closeness;
 
 /// All rules, and how to reach the registries that they name.
 ///
@@ -111,40 +112,6 @@ impl Table {
             },
         };
         (lookup, probes)
-    }
-
-    /// Every rule whose source holds `reference`, the best first, and what became of each.
-    ///
-    /// For people who ask why: it goes through all rules.
-    pub fn considered<'t>(&'t self, reference: &Reference, namespace: Option<&str>) -> Vec<Considered<'t>> {
-        let passed_by = self.index.passed_by(reference.registry(), &mut 0);
-        let inside = !matches!(self.index.inside(reference, namespace, &mut 0), Inside::No);
-        let mut holding: Vec<_> = self
-            .rules
-            .iter()
-            .filter_map(|rule| {
-                let closeness = rule.source.closeness(reference)?;
-                Some((closeness, scope::fit(rule.namespaces(), namespace), rule))
-            })
-            .collect();
-        // Stable: rules that are equal in both stay as written, and those that are not admitted come last.
-        holding.sort_by_key(|(closeness, fit, _)| std::cmp::Reverse((*closeness, *fit)));
-        let mut won = false;
-        let fate = |(closeness, fit, rule): (Closeness, Option<scope::Fit>, &'t Arc<Rule>)| {
-            let wildcard = matches!(closeness, Closeness::Everything | Closeness::Wildcard(..));
-            let fate = match fit {
-                _ if wildcard && passed_by => Fate::OwnRegistry,
-                None if namespace.is_none() => Fate::ScopedOnly,
-                None => Fate::OtherNamespace,
-                Some(_) if won => Fate::LessSpecific,
-                Some(_) => {
-                    won = true;
-                    if inside && !rule.keep() { Fate::InsideMirror } else { Fate::Won }
-                }
-            };
-            Considered { rule, fate }
-        };
-        holding.into_iter().map(fate).collect()
     }
 
     /// The rules as written.

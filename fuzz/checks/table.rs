@@ -3,7 +3,7 @@
 
 use portolan::{
     image::Reference,
-    table::{Fate, Lookup, Table},
+    table::{Fate, Lookup, Mirror, Table},
 };
 
 /// Panics if the text is read wrongly, or the table that it makes answers wrongly.
@@ -38,13 +38,23 @@ pub(crate) fn check(data: &[u8]) {
 
 fn check_lookup(table: &Table, reference: &Reference, namespace: Option<&str>) {
     let considered = table.considered(reference, namespace);
-    let won: Vec<_> =
-        considered.iter().filter(|one| one.fate == Fate::Won).map(|one| one.rule.id()).collect();
-    let (Lookup::Rule(rule) | Lookup::Exception(rule)) = table.lookup(reference, namespace) else {
-        assert!(won.is_empty(), "{reference}: considered {won:?}, found none");
-        return;
+    let won: Vec<_> = considered
+        .iter()
+        .filter(|one| one.fate == Fate::Won)
+        .map(|one| (one.rule.id(), one.mirror.map(Mirror::as_str)))
+        .collect();
+    let rule = match table.lookup(reference, namespace) {
+        Lookup::Rule(rule) | Lookup::Exception(rule) => rule,
+        Lookup::Inside { rule, mirror } => {
+            assert_eq!(won, [(rule.id(), rule.mirrors().get(mirror).map(Mirror::as_str))], "{reference}");
+            return;
+        }
+        Lookup::InsideNoRule | Lookup::NoRule => {
+            assert!(won.is_empty(), "{reference}: considered {won:?}, found none");
+            return;
+        }
     };
-    assert_eq!(won, [rule.id()], "{reference}");
+    assert_eq!(won, [(rule.id(), None)], "{reference}");
     let mut scratch = String::new();
     for mirror in 0..rule.mirrors().len() {
         let Some(place) = rule.place(mirror, reference, &mut scratch) else { continue };

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     audit::{Head, Record},
+    lock::Lock,
     metrics::Verdict as Counted,
     review::{Answer, Envelope, Metadata, Pod, Request, Review, Verdict},
     rewrite::{
@@ -31,57 +32,50 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         },
         Err(_) => return unreadable(call),
     };
-    let Some(subject) = Subject::of(&request) else { return allow(&request) };
-    let Subject { scope, pod, old } = match subject {
-        Ok(subject) => subject,
+    let Some(case) = Case::of(&request) else { return allow(&request) };
+    let case = match case {
+        Ok(case) => case,
         Err(cause) => return call.fail_open(cause),
     };
     let (table, lock) = (state.table.load_full(), state.lock.load_full());
-    let own_namespace = state.options.own_namespace.as_deref();
-    let old_sources = old.map(Sources::of).unwrap_or_default();
-
-    let mut scratch = String::new();
-    let mut plan_of = |field: &Field<'_>| {
-        let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
-        if let Some(decision) = standing(field, old_image, &old_sources) {
-            return Plan::Settled(decision);
-        }
-        if let Some(reason) = exemption(pod, field, &request.namespace, own_namespace) {
-            return Plan::Settled(Decision::kept(reason));
-        }
-        plan(&table, &lock, field.image, field.pull, Some(&request.namespace), &mut scratch)
+    let circumstances = Circumstances {
+        table: &table,
+        lock: &lock,
+        own_namespace: state.options.own_namespace.as_deref(),
+        asking: Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve },
     };
-    let asking = Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve };
-    let recalled = {
-        let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
-        recall(asked_about.map(|field| (field, plan_of(&field))), asking)
-    };
-    let decided = recalled.complete().await;
-    let images: Vec<_> = decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect();
-
-    let extent = match (scope, old) {
-        (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
-        (Scope::Pod, Some(_)) => Extent::Update(&old_sources),
-        (Scope::Pod, None) if whole_pod(pod, &request.namespace, own_namespace).is_some() => {
-            Extent::ImagesOnly
-        }
-        (Scope::Pod, None) => Extent::Create,
-    };
-    let body = answer(&request, pod, &images, extent, &table, mode);
-    keep_record(state, &request, pod, images, mode, deadline.started);
+    let images = case.judge(circumstances).await;
+    let body = case.answer(&images, circumstances, mode, |answer| answer.to_json());
+    keep_record(state, &request, case.pod, images, mode, deadline.started);
     Reply { status: 200, body }
 }
 
+/// What an admission is decided by, beside its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The mapping table.
+    pub table: &'a Table,
+    /// The lock.
+    pub lock: &'a Lock,
+    /// The namespace in which Portolan runs, which is always left alone.
+    pub own_namespace: Option<&'a str>,
+    /// Who is asked about images, and until when.
+    pub asking: Asking<'a>,
+}
+
 /// What a review is about.
-struct Subject<'a> {
+pub(super) struct Case<'a> {
+    request: &'a Request<'a>,
     scope: Scope,
     pod: &'a Pod<'a>,
     old: Option<&'a Pod<'a>>,
+    /// The annotation of the Pod as it was.
+    old_sources: Sources,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> Case<'a> {
     /// `None`: another kind, operation or subresource, which is none of our business.
-    fn of(request: &'a Request<'a>) -> Option<Result<Self, &'static str>> {
+    pub(super) fn of(request: &'a Request<'a>) -> Option<Result<Self, &'static str>> {
         let scope = match (&*request.operation, &*request.sub_resource) {
             ("CREATE" | "UPDATE", "") => Scope::Pod,
             ("UPDATE", "ephemeralcontainers") => Scope::EphemeralContainers,
@@ -95,7 +89,78 @@ impl<'a> Subject<'a> {
         if old.is_none() && &*request.operation == "UPDATE" {
             return Some(Err("the review of an UPDATE has no oldObject"));
         }
-        Some(Ok(Self { scope, pod, old }))
+        let old_sources = old.map(Sources::of).unwrap_or_default();
+        Some(Ok(Self { request, scope, pod, old, old_sources }))
+    }
+
+    /// Decides about every image, in the order of the lists. Ready at its first poll if every image is known.
+    pub(super) async fn judge(&self, circumstances: Circumstances<'_>) -> Vec<Judged<'a>> {
+        let Circumstances { table, lock, own_namespace, asking } = circumstances;
+        let (pod, old, namespace) = (self.pod, self.old, &*self.request.namespace);
+        let mut scratch = String::new();
+        let mut plan_of = |field: &Field<'_>| {
+            let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
+            if let Some(decision) = standing(field, old_image, &self.old_sources) {
+                return Plan::Settled(decision);
+            }
+            if let Some(reason) = exemption(pod, field, namespace, own_namespace) {
+                return Plan::Settled(Decision::kept(reason));
+            }
+            plan(table, lock, field.image, field.pull, Some(namespace), &mut scratch)
+        };
+        let recalled = {
+            let scope = self.scope;
+            let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
+            recall(asked_about.map(|field| (field, plan_of(&field))), asking)
+        };
+        let decided = recalled.complete().await;
+        decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect()
+    }
+
+    /// Puts the answer together and hands it to `finish`.
+    pub(super) fn answer<T>(
+        &self,
+        images: &[Judged<'_>],
+        circumstances: Circumstances<'_>,
+        mode: Mode,
+        finish: impl FnOnce(Answer<'_>) -> T,
+    ) -> T {
+        let warnings = message::warnings(images, mode);
+        let answer = Answer { warnings: &warnings, ..allowed(&self.request.uid) };
+        if mode == Mode::Audit {
+            return finish(answer);
+        }
+        scratch::with(|Scratch { patch, sources, audited }| {
+            let annotation = message::audit_annotation(images, audited);
+            let answer = Answer {
+                audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), *value)),
+                ..answer
+            };
+            if let Some(message) = message::denial(images) {
+                return finish(Answer { verdict: Verdict::Denied(&message), ..answer });
+            }
+            let change = Change {
+                pod: self.pod,
+                images,
+                extent: self.extent(circumstances.own_namespace),
+                table: circumstances.table,
+                namespace: &self.request.namespace,
+            };
+            change.write_patch(patch, sources);
+            finish(Answer { patch: Some(&**patch).filter(|patch| !patch.is_empty()), ..answer })
+        })
+    }
+
+    /// What else may be changed beside the images.
+    fn extent(&self, own_namespace: Option<&str>) -> Extent<'_> {
+        match (self.scope, self.old) {
+            (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
+            (Scope::Pod, Some(_)) => Extent::Update(&self.old_sources),
+            (Scope::Pod, None) if whole_pod(self.pod, &self.request.namespace, own_namespace).is_some() => {
+                Extent::ImagesOnly
+            }
+            (Scope::Pod, None) => Extent::Create,
+        }
     }
 }
 
@@ -124,33 +189,6 @@ fn allow(request: &Request<'_>) -> Reply {
 
 fn allowed(uid: &str) -> Answer<'_> {
     Answer { uid, verdict: Verdict::Allowed, patch: None, audit_annotation: None, warnings: &[] }
-}
-
-fn answer(
-    request: &Request<'_>,
-    pod: &Pod<'_>,
-    images: &[Judged<'_>],
-    extent: Extent<'_>,
-    table: &Table,
-    mode: Mode,
-) -> Vec<u8> {
-    let warnings = message::warnings(images, mode);
-    let answer = Answer { warnings: &warnings, ..allowed(&request.uid) };
-    if mode == Mode::Audit {
-        return answer.to_json();
-    }
-    scratch::with(|Scratch { patch, sources, audited }| {
-        let annotation = message::audit_annotation(images, audited);
-        let answer = Answer {
-            audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), *value)),
-            ..answer
-        };
-        if let Some(message) = message::denial(images) {
-            return Answer { verdict: Verdict::Denied(&message), ..answer }.to_json();
-        }
-        Change { pod, images, extent, table, namespace: &request.namespace }.write_patch(patch, sources);
-        Answer { patch: Some(&**patch).filter(|patch| !patch.is_empty()), ..answer }.to_json()
-    })
 }
 
 /// Logs an image whose mirrors did not give what the table asks for.

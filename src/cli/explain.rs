@@ -1,13 +1,18 @@
-//! `portolan explain`: what becomes of an image, by the webhook's own code.
+//! `portolan explain`: what becomes of an image or a Pod, by the webhook's own code.
+
+mod pods;
+mod row;
+mod text;
 
 use std::{
+    collections::{BTreeSet, HashMap},
     io::BufRead as _,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
 
 use super::{
     ExitStatus, OutputFormat, Printer, parse_duration,
@@ -15,19 +20,27 @@ use super::{
 };
 use crate::{
     admission::{Asking, decide},
-    image::{Digest, Reference},
-    registry::{CachePolicy, Credentials, Resolver},
-    rewrite::{Decision, Outcome, Pull, Reason, ResolvedFrom, is_placeholder, plan},
+    image::Reference,
+    lock::Lock,
+    registry::{CachePolicy, Credentials, Heard, Resolver},
+    rewrite::{Outcome, Pull, Reason, is_placeholder, plan},
     server::endpoints,
-    table::{Considered, Mirror, Rule, Table},
+    table::Table,
 };
+use pods::{Manifests, PodRow};
+use row::{Row, Rows, by_reference};
 
 /// What `explain` is asked.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   portolan explain nginx:1.25 --table mirrors.yaml
-  portolan images k8s.yaml | portolan explain - --table mirrors.yaml -o json
   portolan explain quay.io/ceph/ceph:v17 --namespace rook-ceph
+  portolan explain - --table mirrors.yaml -o json < images.txt
+  portolan explain -f deployment.yaml --table mirrors.yaml
+
+JSON: of images an array of {written, reference, rule, mirror, result, digest, outcome, reason,
+resolvedFrom, mirrors, considered}; with -f an array of {kind, name, namespace, images, patch,
+warnings, pullSecrets, denied}, whose images also have a field.
 
 Exit codes:
   0  every image is kept or rewritten, also where a registry is silent
@@ -35,13 +48,17 @@ Exit codes:
   2  table, lock or a file cannot be read")]
 pub(super) struct ExplainArgs {
     /// Images as manifests write them; `-` reads one a line from stdin
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required_unless_present = "files", value_name = "IMAGE")]
     images: Vec<String>,
+
+    /// Manifests (YAML or JSON, `-`: stdin) whose Pods, or the Pods of whose workloads, are shown whole, with the patch
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "images")]
+    files: Vec<PathBuf>,
 
     #[command(flatten)]
     tables: TableArgs,
 
-    /// Namespace of the Pod; without it only rules for all namespaces count
+    /// Namespace of the Pod; without it only rules for all namespaces count, and manifests say it themselves
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
 
@@ -49,7 +66,7 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     offline: bool,
 
-    /// Longest time to wait for registries
+    /// Longest time to wait for registries, for each Pod and each 32 images
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     resolve_timeout: Duration,
 
@@ -58,60 +75,140 @@ pub(super) struct ExplainArgs {
     output: OutputFormat,
 }
 
-/// One image's row; the names are the contract's.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    written: &'a str,
-    reference: Option<&'a str>,
-    rule: Option<&'a str>,
-    mirror: Option<&'a str>,
-    result: Option<&'a str>,
-    digest: Option<&'a str>,
-    outcome: &'static str,
-    reason: &'static str,
-    resolved_from: Option<&'static str>,
-    considered: Vec<ConsideredRow<'a>>,
-}
-
-/// A rule whose source holds the image.
-#[derive(Debug, Serialize)]
-struct ConsideredRow<'a> {
-    rule: &'a str,
-    line: usize,
-    namespaces: Option<Vec<&'a str>>,
-    fate: &'static str,
-}
-
 pub(super) fn run(args: &ExplainArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let images = images(&args.images)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let Opened { table, lock } = args.tables.open(printer).await?;
-        let resolver = Resolver::new(CachePolicy::default());
-        if !args.offline {
-            let logins = Credentials::from_environment().context("cannot read the registry logins")?;
-            resolver.configure(endpoints(&table, |_| None), logins)?;
-        }
-        let asking = if args.offline {
-            Asking::Nobody
-        } else {
-            Asking::Registries { resolver: &resolver, deadline: Instant::now() + args.resolve_timeout }
-        };
-        let namespace = args.namespace.as_deref();
+    if args.files.is_empty() {
+        let images = images(&args.images)?;
+        runtime.block_on(explain_images(args, &images, printer))
+    } else {
+        let manifests = Manifests::read(&args.files, args.namespace.as_deref());
+        runtime.block_on(explain_manifests(args, manifests, printer))
+    }
+}
+
+async fn explain_images(
+    args: &ExplainArgs,
+    images: &[String],
+    printer: &mut Printer,
+) -> anyhow::Result<ExitStatus> {
+    let opened = args.tables.open(printer).await?;
+    let resolver = resolver(args, &opened.table)?;
+    let asked = Asked::new(args, &opened, resolver.as_ref(), None);
+    let namespace = args.namespace.as_deref();
+    let mut rows = Vec::with_capacity(images.len());
+    // Each group has its own deadline: the last of many images must not pay for the first.
+    for group in images.chunks(GROUP) {
         let mut scratch = String::new();
-        let plans = images
-            .iter()
-            .map(|image| (image, plan(&table, &lock, image, Pull::Sometimes, namespace, &mut scratch)));
-        let decided = decide(plans, asking).await;
-        let rows: Vec<_> =
-            decided.iter().map(|(image, decision)| Row::new(image, decision, &table, namespace)).collect();
-        print(&rows, args.output, printer)?;
-        let is_no = decided.iter().any(|(_, decision)| {
-            decision.outcome == Outcome::Denied || decision.reason == Reason::InvalidReference
+        let plans = group.iter().map(|image| {
+            (image, plan(&opened.table, &opened.lock, image, Pull::Sometimes, namespace, &mut scratch))
         });
-        Ok(if is_no { ExitStatus::No } else { ExitStatus::Yes })
+        let decided = decide(plans, asked.asking()).await;
+        let heard = asked.heard();
+        let made = asked.rows(namespace, &heard);
+        rows.extend(decided.iter().map(|(image, decision)| made.row(image, decision)));
+    }
+    match args.output {
+        OutputFormat::Json => printer.json(&rows)?,
+        OutputFormat::Text => {
+            let palette = printer.palette();
+            print(rows.iter().map(|row| text::image(row, palette)), printer)?;
+        }
+    }
+    Ok(if rows.iter().any(is_no) { ExitStatus::No } else { ExitStatus::Yes })
+}
+
+async fn explain_manifests(
+    args: &ExplainArgs,
+    manifests: Manifests,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitStatus> {
+    let opened = args.tables.open(printer).await?;
+    let resolver = resolver(args, &opened.table)?;
+    let own_namespace = args.tables.own_namespace();
+    let asked = Asked::new(args, &opened, resolver.as_ref(), Some(own_namespace));
+    let of_system: BTreeSet<_> =
+        manifests.pods.iter().filter(|pod| pod.is_of_system()).map(|pod| &*pod.namespace).collect();
+    for namespace in of_system {
+        printer.warning(&format!(
+            "in namespace `{namespace}` the webhook is not called unless it is labelled `portolan.dev/rewrite: enabled`"
+        ));
+    }
+    let mut problems = manifests.problems;
+    let mut pods: Vec<PodRow> = Vec::with_capacity(manifests.pods.len());
+    for pod in &manifests.pods {
+        match pod.explain(&asked).await {
+            Ok(row) => pods.push(row),
+            Err(error) => problems.push(error),
+        }
+    }
+    match args.output {
+        OutputFormat::Json => printer.json(&pods)?,
+        OutputFormat::Text => {
+            let palette = printer.palette();
+            print(pods.iter().map(|pod| text::pod(pod, palette)), printer)?;
+        }
+    }
+    for problem in &problems {
+        printer.error(problem);
+    }
+    Ok(match () {
+        () if !problems.is_empty() => ExitStatus::Unknown,
+        () if pods.iter().flat_map(|pod| &pod.images).any(is_no) => ExitStatus::No,
+        () => ExitStatus::Yes,
     })
+}
+
+/// What everything is decided by.
+struct Asked<'a> {
+    table: &'a Table,
+    lock: &'a Lock,
+    own_namespace: Option<&'a str>,
+    /// `None`: no registry is asked.
+    resolver: Option<&'a Resolver>,
+    resolve_timeout: Duration,
+}
+
+impl<'a> Asked<'a> {
+    fn new(
+        args: &ExplainArgs,
+        opened: &'a Opened,
+        resolver: Option<&'a Resolver>,
+        own_namespace: Option<&'a str>,
+    ) -> Self {
+        let resolve_timeout = args.resolve_timeout;
+        Self { table: &opened.table, lock: &opened.lock, own_namespace, resolver, resolve_timeout }
+    }
+
+    /// Who is asked from now on, and until when.
+    fn asking(&self) -> Asking<'a> {
+        match self.resolver {
+            Some(resolver) => {
+                Asking::Registries { resolver, deadline: Instant::now() + self.resolve_timeout }
+            }
+            None => Asking::Nobody,
+        }
+    }
+
+    /// What mirrors said since the last call.
+    fn heard(&self) -> HashMap<Reference, Heard> {
+        self.resolver.map(|resolver| by_reference(resolver.heard())).unwrap_or_default()
+    }
+
+    fn rows(&self, namespace: Option<&'a str>, heard: &'a HashMap<Reference, Heard>) -> Rows<'a> {
+        let is_offline = self.resolver.is_none();
+        Rows { table: self.table, lock: self.lock, namespace, is_offline, heard }
+    }
+}
+
+/// A resolver that writes down what mirrors say; `None`: no registry is to be asked.
+fn resolver(args: &ExplainArgs, table: &Table) -> anyhow::Result<Option<Resolver>> {
+    if args.offline {
+        return Ok(None);
+    }
+    let resolver = Resolver::listening(CachePolicy::default());
+    let logins = Credentials::from_environment().context("cannot read the registry logins")?;
+    resolver.configure(endpoints(table, |_| None), logins)?;
+    Ok(Some(resolver))
 }
 
 /// The images named, `-` replaced by the lines of stdin.
@@ -133,77 +230,23 @@ fn images(named: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(images)
 }
 
-impl<'a> Row<'a> {
-    fn new(written: &'a str, decision: &'a Decision, table: &'a Table, namespace: Option<&str>) -> Self {
-        let rule = decision.rule.as_deref();
-        let result = match decision.outcome {
-            Outcome::Denied => None,
-            Outcome::Kept => Some(written),
-            Outcome::Rewritten { .. } => decision.result(),
-        };
-        let considered = decision.reference.as_ref().map(|reference| table.considered(reference, namespace));
-        Self {
-            written,
-            reference: decision.reference.as_ref().map(Reference::as_str),
-            rule: rule.map(Rule::source),
-            mirror: rule
-                .zip(decision.mirror)
-                .and_then(|(rule, mirror)| rule.mirrors().get(mirror))
-                .map(Mirror::as_str),
-            result,
-            digest: decision.digest.as_ref().map(Digest::as_str),
-            outcome: decision.outcome.word(),
-            reason: decision.reason.word(),
-            resolved_from: decision.resolved_from.map(ResolvedFrom::word),
-            considered: considered.unwrap_or_default().into_iter().map(ConsideredRow::from).collect(),
-        }
-    }
+/// Whether the answer about an image is no.
+fn is_no(row: &Row) -> bool {
+    row.outcome == Outcome::Denied.word() || row.reason == Reason::InvalidReference.word()
 }
 
-impl<'a> From<Considered<'a>> for ConsideredRow<'a> {
-    fn from(considered: Considered<'a>) -> Self {
-        let namespaces = considered.rule.namespaces();
-        Self {
-            rule: considered.rule.source(),
-            line: considered.rule.line(),
-            namespaces: namespaces.map(|patterns| patterns.iter().map(|pattern| &**pattern).collect()),
-            fate: considered.fate.word(),
-        }
-    }
-}
-
-fn print(rows: &[Row<'_>], output: OutputFormat, printer: &mut Printer) -> anyhow::Result<()> {
-    if output == OutputFormat::Json {
-        return printer.json(&rows);
-    }
-    for (number, row) in rows.iter().enumerate() {
+/// Blocks of lines, a blank line between them.
+fn print(blocks: impl Iterator<Item = Vec<String>>, printer: &mut Printer) -> anyhow::Result<()> {
+    for (number, block) in blocks.enumerate() {
         if number > 0 {
             printer.line("")?;
         }
-        printer.line(row.written)?;
-        printer.line(&format!("  {} ({})", row.outcome, row.reason))?;
-        for (name, value) in [
-            ("result", row.result),
-            ("reference", row.reference),
-            ("rule", row.rule),
-            ("mirror", row.mirror),
-            ("digest", row.digest),
-            ("known from", row.resolved_from),
-        ] {
-            if let Some(value) = value {
-                printer.line(&format!("  {name:<10}  {value}"))?;
-            }
-        }
-        for considered in &row.considered {
-            let scope = considered.namespaces.as_ref().map(|patterns| format!(" in {}", patterns.join(", ")));
-            printer.line(&format!(
-                "  considered  {}{} (line {}): {}",
-                considered.rule,
-                scope.unwrap_or_default(),
-                considered.line,
-                considered.fate
-            ))?;
+        for line in block {
+            printer.line(&line)?;
         }
     }
     Ok(())
 }
+
+/// How many images share a deadline: more than most Pods have.
+const GROUP: usize = 32;

@@ -1,6 +1,10 @@
 //! The only writer to stdout and stderr beside logs.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    ffi::OsStr,
+    io::{self, IsTerminal as _, Write},
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -21,9 +25,59 @@ pub struct Printer {
     stderr: io::Stderr,
 }
 
+/// Whether text on stdout has colours. Nothing is ever said by a colour alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Palette {
+    Coloured,
+    Plain,
+}
+
+/// What a word is meant to look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tone {
+    Bad,
+    Doubtful,
+    Good,
+    Plain,
+    Strong,
+}
+
+impl Palette {
+    /// Colours only where a terminal shows them and nobody asked for none (<https://no-color.org>).
+    fn of(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let is_refused = no_color.is_some_and(|value| !value.is_empty());
+        let is_able = term.is_none_or(|term| term != "dumb");
+        if is_terminal && is_able && !is_refused { Self::Coloured } else { Self::Plain }
+    }
+
+    /// A text in a tone.
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Bad => "31",
+            Tone::Doubtful => "33",
+            Tone::Good => "32",
+            Tone::Plain => return text.to_owned(),
+            Tone::Strong => "1",
+        };
+        match self {
+            Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
 impl Printer {
     pub(super) fn new() -> Self {
         Self { stdout: io::stdout(), stderr: io::stderr() }
+    }
+
+    /// How text on stdout is to look.
+    pub(super) fn palette(&self) -> Palette {
+        Palette::of(
+            self.stdout.is_terminal(),
+            env::var_os("NO_COLOR").as_deref(),
+            env::var_os("TERM").as_deref(),
+        )
     }
 
     /// One line of data.
@@ -68,5 +122,26 @@ impl Printer {
 
     fn say(&mut self, kind: &str, text: &str) {
         let _ = writeln!(self.stderr.lock(), "{kind}: {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them_and_for_nobody_who_refuses() {
+        for (is_terminal, no_color, term, expected) in [
+            (true, None, Some("xterm-256color"), Palette::Coloured),
+            (true, None, None, Palette::Coloured),
+            (true, Some(""), Some("xterm"), Palette::Coloured),
+            (true, Some("1"), Some("xterm"), Palette::Plain),
+            (true, Some("0"), Some("xterm"), Palette::Plain),
+            (true, None, Some("dumb"), Palette::Plain),
+            (false, None, Some("xterm"), Palette::Plain),
+        ] {
+            let palette = Palette::of(is_terminal, no_color.map(OsStr::new), term.map(OsStr::new));
+            assert_eq!(palette, expected, "{is_terminal} {no_color:?} {term:?}");
+        }
     }
 }

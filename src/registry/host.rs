@@ -32,7 +32,7 @@ pub(super) struct Host {
     origin: ArcSwapOption<Box<str>>,
     client: Client,
     breaker: Breaker,
-    pub(super) flights: Arc<Flights<Key, Verdict>>,
+    pub(super) flights: Arc<Flights<Key, Fetched>>,
 }
 
 /// What came of a fetch.
@@ -42,6 +42,20 @@ pub(super) enum Verdict {
     Missing,
     Unauthorized,
     Unavailable,
+}
+
+/// A verdict and what stands behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched {
+    pub(super) verdict: Verdict,
+    /// Why there is no digest; `None` also where memory knew it.
+    pub(super) error: Option<Arc<FetchError>>,
+}
+
+impl From<Verdict> for Fetched {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, error: None }
+    }
 }
 
 impl Host {

@@ -35,15 +35,15 @@ pub(super) enum FetchError {
     Token(#[from] Arc<TokenError>),
     #[error("cannot reach the registry")]
     Transport(#[from] TransportError),
-    #[error("the registry refused our credentials")]
-    Unauthorized,
+    #[error("the registry refused us with status {status}")]
+    Unauthorized { status: u16 },
 }
 
 impl FetchError {
     /// Whether the registry itself answered, and with a status that it answers when it is well.
     pub(super) fn is_answer(&self) -> bool {
         match self {
-            Self::DigestMismatch | Self::Missing | Self::NotManifest | Self::Unauthorized => true,
+            Self::DigestMismatch | Self::Missing | Self::NotManifest | Self::Unauthorized { .. } => true,
             Self::BadUrl | Self::Status { .. } | Self::Timeout => false,
             Self::Token(error) => matches!(**error, TokenError::BadRealm | TokenError::Refused),
             Self::Transport(error) => matches!(error, TransportError::TooLong { .. }),
@@ -53,7 +53,7 @@ impl FetchError {
     /// Whether logging in was refused, by the registry or by its token service.
     pub(super) fn is_unauthorized(&self) -> bool {
         match self {
-            Self::Unauthorized => true,
+            Self::Unauthorized { .. } => true,
             Self::Token(error) => matches!(**error, TokenError::Refused),
             _ => false,
         }
@@ -125,7 +125,9 @@ impl Ask<'_> {
             StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
             StatusCode::OK => Ok(reply.response),
             StatusCode::NOT_FOUND => Err(FetchError::Missing),
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized),
+            status @ (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {
+                Err(FetchError::Unauthorized { status: status.as_u16() })
+            }
             status => Err(FetchError::Status { status: status.as_u16() }),
         }
     }

@@ -18,7 +18,8 @@ use super::{
     credentials::Credentials,
     endpoint::{ConfigureError, EndpointConfig},
     flight::{Boarded, Late},
-    host::{Chain, Host, Verdict},
+    heard::{Heard, Listener},
+    host::{Chain, Fetched, Host, Verdict},
     manifest::FetchError,
     memory::{Key, Memory, Refusal},
     policy::CachePolicy,
@@ -57,14 +58,29 @@ pub struct Resolver {
 impl Resolver {
     /// A resolver that knows nothing. Reads the system's root certificates.
     pub fn new(policy: CachePolicy) -> Self {
+        Self::with_listener(policy, Listener::default())
+    }
+
+    /// One that writes down what each mirror says, for [`Resolver::heard`].
+    pub fn listening(policy: CachePolicy) -> Self {
+        Self::with_listener(policy, Listener::listening())
+    }
+
+    fn with_listener(policy: CachePolicy, listener: Listener) -> Self {
         Self {
             shared: Arc::new(Shared {
                 policy,
                 memory: Memory::new(policy, Instant::now()),
                 registries: Registries::new(Trust::load()),
                 counters: Counters::default(),
+                listener,
             }),
         }
+    }
+
+    /// What mirrors said since the last call; nothing unless this is a resolver that listens.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.shared.listener.take()
     }
 
     /// Replaces how registries are reached; what has not changed keeps its connections, tokens and pause.
@@ -96,6 +112,7 @@ impl Resolver {
         for (mirror, reference) in question.mirrors.iter().enumerate() {
             match standing(reference) {
                 Standing::Found(digest) => {
+                    self.shared.hear_remembered(&hosts, question, mirror + 1, standing);
                     return Some(Answer::Found { mirror, digest, from: AnswerSource::Memory });
                 }
                 Standing::ToAsk => to_ask = true,
@@ -105,6 +122,7 @@ impl Resolver {
         if to_ask {
             return None;
         }
+        self.shared.hear_remembered(&hosts, question, question.mirrors.len(), standing);
         Some(self.shared.conclude(&hosts, question, now, |mirror| {
             question.mirrors.get(mirror).map_or(Standing::ToAsk, |reference| standing(reference))
         }))
@@ -135,17 +153,20 @@ impl Resolver {
                     let left = deadline.saturating_duration_since(now);
                     let patience = if behind { left / 2 } else { left };
                     let known = |now| shared.known(reference, host, now, question.always);
-                    match shared.ask(host, reference, now + patience, known).await {
-                        Asked::Known(digest) => Standing::Found(digest),
-                        Asked::Verdict(Verdict::Found(digest)) => {
+                    let asked = shared.ask(host, reference, now + patience, known).await;
+                    shared.listener.hear_asked(reference, &asked, now.elapsed());
+                    match asked {
+                        Asked::Answered(Fetched { verdict: Verdict::Found(digest), .. }) => {
                             return Answer::Found { mirror, digest, from: AnswerSource::Registry };
                         }
-                        Asked::Verdict(Verdict::Missing) => Standing::Missing,
-                        Asked::Verdict(Verdict::Unauthorized) => Standing::Unauthorized,
-                        Asked::Verdict(Verdict::Unavailable) => Standing::Unavailable,
+                        asked => asked.standing(),
                     }
                 }
-                (standing, _) => standing,
+                (standing, host) => {
+                    let left_alone_for = host.as_ref().and_then(|host| host.left_alone_for(now));
+                    shared.listener.hear_standing(reference, &standing, left_alone_for);
+                    standing
+                }
             };
             if let Standing::Found(digest) = outcome {
                 return Answer::Found { mirror, digest, from: AnswerSource::Memory };
@@ -183,11 +204,12 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) registries: Registries,
     pub(super) counters: Counters,
+    listener: Listener,
 }
 
 /// Where one mirror stands at a moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Standing {
+pub(super) enum Standing {
     Found(Digest),
     Missing,
     ToAsk,
@@ -197,9 +219,34 @@ enum Standing {
 
 /// What came of asking.
 pub(super) enum Asked {
+    /// The registry said so, or a fetch failed.
+    Answered(Fetched),
     /// It became known meanwhile.
-    Known(Digest),
-    Verdict(Verdict),
+    Known(Verdict),
+    /// There was no answer in time.
+    Late,
+    /// Nobody was asked.
+    LeftAlone,
+}
+
+impl Asked {
+    fn standing(self) -> Standing {
+        match self {
+            Self::Answered(Fetched { verdict, .. }) | Self::Known(verdict) => verdict.into(),
+            Self::Late | Self::LeftAlone => Standing::Unavailable,
+        }
+    }
+}
+
+impl From<Verdict> for Standing {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Found(digest) => Self::Found(digest),
+            Verdict::Missing => Self::Missing,
+            Verdict::Unauthorized => Self::Unauthorized,
+            Verdict::Unavailable => Self::Unavailable,
+        }
+    }
 }
 
 impl Shared {
@@ -215,29 +262,31 @@ impl Shared {
         let asked = Instant::now();
         let begin = || Self::fetch(Arc::clone(self), Arc::clone(host), key.clone());
         let boarded = match host.permit(asked, self.policy.leave_alone_for) {
-            Permit::LeftAlone => return Asked::Verdict(Verdict::Unavailable),
-            Permit::Ask => host.flights.board(&key, || known(asked), begin),
+            Permit::LeftAlone => return Asked::LeftAlone,
+            Permit::Ask => host.flights.board(&key, || known(asked).map(Fetched::from), begin),
             // A fetch from before the pause may hang for ever on a dead connection: it is no probe.
             Permit::Probe => Boarded::Flight(host.flights.begin_anew(&key, begin())),
         };
         let flight = match boarded {
             Boarded::Flight(flight) => flight,
-            Boarded::Known(Verdict::Found(digest)) => return Asked::Known(digest),
-            Boarded::Known(verdict) => return Asked::Verdict(verdict),
+            Boarded::Known(known) => return Asked::Known(known.verdict),
         };
         let begun = flight.begun;
-        let verdict = flight.wait_until(deadline).await;
-        if verdict == Err(Late) {
+        let fetched = flight.wait_until(deadline).await;
+        if fetched.is_err() {
             let now = Instant::now();
             if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
                 host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
             }
         }
-        Asked::Verdict(verdict.ok().flatten().unwrap_or(Verdict::Unavailable))
+        match fetched {
+            Ok(fetched) => Asked::Answered(fetched.unwrap_or_else(|| Verdict::Unavailable.into())),
+            Err(Late) => Asked::Late,
+        }
     }
 
     /// Fetches, and keeps what came of it before anybody who waits hears of it.
-    async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key) -> Verdict {
+    async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key) -> Fetched {
         let begun = Instant::now();
         self.counters.asked.count();
         let fetched = host.fetch(&key.reference, Purpose::Admission).await;
@@ -272,7 +321,25 @@ impl Shared {
         if let Err(error) = &fetched {
             tracing::debug!(mirror = %key.reference, error = %Chain(error), "no digest");
         }
-        verdict
+        Fetched { verdict, error: fetched.err().map(Arc::new) }
+    }
+
+    /// Writes down what memory and pauses say of the first `count` mirrors, if somebody listens.
+    fn hear_remembered(
+        &self,
+        hosts: &HashMap<Box<str>, Arc<Host>>,
+        question: &Question<'_>,
+        count: usize,
+        standing: impl Fn(&Reference) -> Standing,
+    ) {
+        if !self.listener.is_listening() {
+            return;
+        }
+        for reference in question.mirrors.iter().take(count) {
+            let host = hosts.get(reference.registry());
+            let left_alone_for = host.and_then(|host| host.left_alone_for(Instant::now()));
+            self.listener.hear_standing(reference, &standing(reference), left_alone_for);
+        }
     }
 
     /// What memory says without asking, as a fetch would have said it.

@@ -36,46 +36,6 @@ pub enum Lookup<'t> {
     Rule(&'t Arc<Rule>),
 }
 
-/// A rule whose source holds a reference, and what became of it in the choice.
-#[derive(Clone, Copy, Debug)]
-pub struct Considered<'t> {
-    /// The rule.
-    pub rule: &'t Arc<Rule>,
-    /// What became of it.
-    pub fate: Fate,
-}
-
-/// Why a rule whose source holds a reference did or did not win.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
-    /// It would have won, but the image is inside a mirror already.
-    InsideMirror,
-    /// Another rule is more specific, or equally so and written first.
-    LessSpecific,
-    /// Its namespaces do not admit the request's.
-    OtherNamespace,
-    /// Its source is a wildcard, which passes by registries that hold a mirror and local ones.
-    OwnRegistry,
-    /// It is for some namespaces only, and none was given.
-    ScopedOnly,
-    /// It won.
-    Won,
-}
-
-impl Fate {
-    /// The fate in words, as `explain` prints it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::InsideMirror => "inside a mirror already",
-            Self::LessSpecific => "less specific",
-            Self::OtherNamespace => "other namespace",
-            Self::OwnRegistry => "wildcards pass by this registry",
-            Self::ScopedOnly => "for some namespaces only",
-            Self::Won => "won",
-        }
-    }
-}
-
 /// Where the rules are, by source and by mirror.
 #[derive(Debug, Default)]
 pub(super) struct Index {

@@ -89,6 +89,12 @@ impl Mirror {
         self.part(0, self.placeholder.map_or(self.name_end, |start| start - 1))
     }
 
+    /// Whether images of this name are inside it.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.prefix());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether it names a tag or a digest.
     pub(super) fn is_exact(&self) -> bool {
         self.name_end < self.written.len()

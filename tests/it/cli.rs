@@ -10,6 +10,8 @@ use crate::support::LIMIT;
 mod certs;
 mod check;
 mod explain;
+mod explain_mirrors;
+mod explain_pods;
 mod lock;
 mod same_as_webhook;
 mod serve;
@@ -64,6 +66,17 @@ impl Folder {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// What was said, without how long it took.
+fn timeless(shown: &str) -> String {
+    let mut text = String::new();
+    for line in shown.lines() {
+        let took = line.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)"));
+        text.push_str(&took.map_or_else(|| line.to_owned(), |(before, _)| format!("{before} (… ms)")));
+        text.push('\n');
+    }
+    text
 }
 
 impl Ended {

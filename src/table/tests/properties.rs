@@ -206,16 +206,19 @@ proptest! {
             let expected = slowly::lookup(&table, &reference, namespace.as_deref());
             prop_assert_eq!(quickly(&table, &reference, namespace.as_deref()), expected, "{}", image);
             let considered = table.considered(&reference, namespace.as_deref());
-            let won: Vec<usize> = considered
+            let won: Vec<_> = considered
                 .iter()
                 .filter(|considered| considered.fate == Fate::Won)
-                .map(|considered| considered.rule.id())
+                .map(|considered| (considered.rule.id(), considered.mirror.map(Mirror::as_str)))
                 .collect();
             let winner = match table.lookup(&reference, namespace.as_deref()) {
-                Lookup::Exception(rule) | Lookup::Rule(rule) => vec![rule.id()],
-                _ => vec![],
+                Lookup::Exception(rule) | Lookup::Rule(rule) => vec![(rule.id(), None)],
+                Lookup::Inside { rule, mirror } => vec![(rule.id(), Some(rule.mirrors()[mirror].as_str()))],
+                Lookup::InsideNoRule | Lookup::NoRule => vec![],
             };
             prop_assert_eq!(won, winner, "{}", image);
+            let unexplained = |row: &&Considered<'_>| row.fate != Fate::Won && row.why.is_none();
+            prop_assert!(considered.iter().find(unexplained).is_none(), "{:?}", considered);
         }
     }
 

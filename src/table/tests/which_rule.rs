@@ -237,30 +237,122 @@ fn an_exception_wins_by_the_same_rules_and_leaves_the_image_as_written() {
     assert_eq!(rewritten(&table, "r.corp/acme/own/x:1"), "exception of r.corp/acme/own"); // also inside a mirror
 }
 
+/// Every rule considered: its line, the mirror that holds the image, its fate and why.
+fn considered(table: &Table, written: &str, namespace: Option<&str>) -> Vec<String> {
+    let rows = table.considered(&reference(written), namespace);
+    let row = |row: &Considered<'_>| {
+        let mirror = row.mirror.map(|mirror| format!(" by {}", mirror.as_str())).unwrap_or_default();
+        let why = row.why.as_deref().unwrap_or("-");
+        format!("{}{mirror}: {}: {why}", row.rule.line(), row.fate.word())
+    };
+    rows.iter().map(row).collect()
+}
+
 #[test]
-fn what_is_considered_is_listed_best_first_with_its_fate() {
+fn what_is_considered_is_listed_best_first_with_its_fate_and_why() {
     let table = table(&[
         "source: '*', mirrors: ['r.corp/{registry}']",
         "source: docker.io, mirrors: [r.corp/hub]",
         "source: docker.io, mirrors: [r.corp/shop], namespaces: [shop]",
         "source: docker.io/a, mirrors: [r.corp/a], namespaces: [team]",
         "source: quay.io, mirrors: [r.corp/quay]",
+        "source: 'docker.io/a/b:1', keep: true",
+        "source: docker.io, mirrors: [r.corp/s], namespaces: ['sh*', 's*']",
+        "source: docker.io, mirrors: [r.corp/p], namespaces: ['s*', x]",
+        "source: '*.gcr.io', keep: true",
+        "source: '*.eu.gcr.io', keep: true",
+        "source: '*.eu.gcr.io:5000', keep: true",
+        "source: x.eu.gcr.io, keep: true, namespaces: [shop]",
     ]);
-    let considered = |written: &str, namespace| -> Vec<(usize, Fate)> {
-        let considered = table.considered(&reference(written), namespace);
-        considered.into_iter().map(|considered| (considered.rule.id(), considered.fate)).collect()
-    };
+    let rows = |written, namespace| considered(&table, written, namespace);
     assert_eq!(
-        considered("a/b", Some("shop")),
-        [(3, Fate::OtherNamespace), (2, Fate::Won), (1, Fate::LessSpecific), (0, Fate::LessSpecific)]
+        rows("a/b", Some("shop")),
+        [
+            "7: other namespace: it is for `team`, not for `shop`",
+            "6: won: -",
+            "10: less specific: line 6 has the same source and names the namespace",
+            "11: less specific: line 6 has the same source and names the namespace",
+            "5: less specific: line 6 has the same source and speaks for this namespace",
+            "4: less specific: `docker.io` of line 6 names the registry",
+        ]
     );
     assert_eq!(
-        considered("a/b", None),
-        [(3, Fate::ScopedOnly), (1, Fate::Won), (2, Fate::ScopedOnly), (0, Fate::LessSpecific)]
+        rows("a/b:1", Some("shy")).iter().take(5).collect::<Vec<_>>(),
+        [
+            "9: won: -",
+            "7: other namespace: it is for `team`, not for `shy`",
+            "10: less specific: line 9 names exactly this reference",
+            "11: less specific: line 9 names exactly this reference",
+            "5: less specific: line 9 names exactly this reference",
+        ]
     );
-    assert_eq!(considered("r.corp/x", None), [(0, Fate::OwnRegistry)]);
-    assert_eq!(considered("localhost:5000/x", None), [(0, Fate::OwnRegistry)]);
-    assert_eq!(considered("ghcr.io/x", None), [(0, Fate::Won)]);
+    assert_eq!(
+        rows("x.eu.gcr.io:5000/y", None),
+        [
+            "14: won: -",
+            "13: less specific: `*.eu.gcr.io:5000` of line 14 names the port, too",
+            "12: less specific: `*.eu.gcr.io:5000` of line 14 is a longer host",
+            "4: less specific: `*.eu.gcr.io:5000` of line 14 names a part of the host",
+        ]
+    );
+    assert_eq!(
+        rows("x.eu.gcr.io/y", None)[0],
+        "15: for some namespaces only: it is for `shop`, and no namespace was given"
+    );
+    assert_eq!(
+        rows("r.corp/x", None),
+        [
+            "4 by r.corp/{registry}: won: the image is inside this mirror: it is not moved, only pinned as this rule \
+             says",
+            "4: wildcards pass by this registry: `r.corp` holds a mirror of line 4",
+        ]
+    );
+    assert_eq!(
+        rows("localhost:5000/x", None),
+        [
+            "4: wildcards pass by this registry: `localhost:5000` is a registry of the cluster or the machine itself"
+        ]
+    );
+    assert_eq!(rows("ghcr.io/x", None), ["4: won: -"]);
+}
+
+#[test]
+fn of_an_image_inside_a_mirror_the_rules_of_mirrors_are_considered_first() {
+    let table = table(&[
+        "source: docker.io, mirrors: [r.corp/hub]",
+        "source: docker.io/library, mirrors: [s.corp/x, r.corp/hub/library]",
+        "source: quay.io, mirrors: [r.corp/hub]",
+        "source: ghcr.io, mirrors: [r.corp/hub/library], namespaces: [team]",
+        "source: r.corp/hub/library/kept, keep: true",
+        "source: r.corp, mirrors: [t.corp/r]",
+    ]);
+    let rows = |written, namespace| considered(&table, written, namespace);
+    let inside = "the image is inside this mirror: it is not moved, only pinned as this rule says";
+    assert_eq!(
+        rows("r.corp/hub/library/nginx", Some("shop")),
+        [
+            &format!("5 by r.corp/hub/library: won: {inside}"),
+            "7 by r.corp/hub/library: other namespace: it is for `team`, not for `shop`",
+            "4 by r.corp/hub: less specific: the mirror `r.corp/hub/library` of line 5 is longer",
+            "6 by r.corp/hub: less specific: the mirror `r.corp/hub/library` of line 5 is longer",
+            "9: inside a mirror already: the image is inside the mirror `r.corp/hub/library` of line 5",
+        ]
+    );
+    assert_eq!(
+        rows("r.corp/hub/x", Some("shop"))[1],
+        "6 by r.corp/hub: less specific: line 4 has the same mirror and was written first"
+    );
+    assert_eq!(
+        rows("r.corp/hub/library/kept", None),
+        [
+            "8: won: -",
+            "9: less specific: `r.corp/hub/library/kept` of line 8 is longer",
+            "5 by r.corp/hub/library: an exception goes first: line 8 leaves the image as written",
+            "7 by r.corp/hub/library: an exception goes first: line 8 leaves the image as written",
+            "4 by r.corp/hub: an exception goes first: line 8 leaves the image as written",
+            "6 by r.corp/hub: an exception goes first: line 8 leaves the image as written",
+        ]
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use super::Folder;
+use super::{Folder, timeless};
 
 const TABLE: &str = r#"apiVersion: portolan.dev/v1
 kind: MappingTable
@@ -39,17 +39,18 @@ async fn offline_it_says_result_rule_and_what_was_considered() {
       rewritten (offline)
       result      registry.example.com/hub/library/nginx:1.25
       reference   docker.io/library/nginx:1.25
-      rule        docker.io
+      rule        docker.io (line 4)
       mirror      registry.example.com/hub
-      considered  docker.io/library in team-* (line 6): for some namespaces only
-      considered  docker.io (line 4): won
+      mirrors     registry.example.com/hub/library/nginx:1.25  not asked: `--offline` asks no registry
+      considered  docker.io/library in team-* (line 6)  for some namespaces only: it is for `team-*`, and no namespace was given
+                  docker.io (line 4)                    won
 
     ghcr.io/acme/debug:1
       kept (exception)
       result      ghcr.io/acme/debug:1
       reference   ghcr.io/acme/debug:1
-      rule        ghcr.io/acme/debug
-      considered  ghcr.io/acme/debug (line 9): won
+      rule        ghcr.io/acme/debug (line 9)
+      considered  ghcr.io/acme/debug (line 9)  won
     ");
 }
 
@@ -72,6 +73,15 @@ async fn as_json_it_is_an_array_with_every_field_of_the_contract() {
         "outcome": "rewritten",
         "reason": "offline",
         "resolvedFrom": null,
+        "mirrors": [
+          {
+            "mirror": "registry.example.com/official",
+            "reference": "registry.example.com/official/nginx:latest",
+            "asked": false,
+            "answer": "not-asked",
+            "detail": "`--offline` asks no registry"
+          }
+        ],
         "considered": [
           {
             "rule": "docker.io/library",
@@ -79,13 +89,17 @@ async fn as_json_it_is_an_array_with_every_field_of_the_contract() {
             "namespaces": [
               "team-*"
             ],
-            "fate": "won"
+            "mirror": null,
+            "fate": "won",
+            "why": null
           },
           {
             "rule": "docker.io",
             "line": 4,
             "namespaces": null,
-            "fate": "less specific"
+            "mirror": null,
+            "fate": "less specific",
+            "why": "`docker.io/library` of line 6 is longer"
           }
         ]
       }
@@ -97,15 +111,16 @@ async fn as_json_it_is_an_array_with_every_field_of_the_contract() {
 async fn a_denied_or_invalid_image_is_exit_1_and_a_silent_registry_alone_is_not() {
     let folder = folder();
     let denied = folder.run(&["explain", "quay.io/a/b:1", "--table", "table.yaml"]).await;
-    assert_snapshot!(denied.shown(), @r"
+    assert_snapshot!(timeless(&denied.shown()), @r"
     exit 1
     --- stdout
     quay.io/a/b:1
       denied (unavailable)
       reference   quay.io/a/b:1
-      rule        quay.io
+      rule        quay.io (line 11)
       mirror      127.0.0.1:1/quay
-      considered  quay.io (line 11): won
+      mirrors     127.0.0.1:1/quay/a/b:1  unreachable: cannot reach the registry: the request failed: error sending request: client error (Connect): tcp connect error: Connection refused (os error 111) (… ms)
+      considered  quay.io (line 11)  won
     ");
     let invalid = folder.run(&["explain", "nginx", "Not::", "--table", "table.yaml", "--offline"]).await;
     assert_eq!(invalid.code, 1);
