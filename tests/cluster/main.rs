@@ -15,6 +15,7 @@
 
 mod check;
 mod conditions;
+mod explain;
 mod fight;
 mod installed;
 mod load;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         updates::trials(),
         pods::trials(),
         conditions::trials(),
+        explain::trials(),
         logins::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
