@@ -152,3 +152,23 @@ fn paused(left: Duration) -> String {
 }
 
 const REMEMBERED: &str = "remembered";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_heard_is_told_once_and_only_by_who_listens() {
+        let mirror: Reference = "r.corp/a:1".parse().unwrap();
+        let (silent, listening) = (Listener::default(), Listener::listening());
+        for listener in [&silent, &listening] {
+            listener.hear_standing(&mirror, &Standing::Missing, None);
+            listener.hear_standing(&mirror, &Standing::ToAsk, None);
+            listener.hear_asked(&mirror, &Asked::Late, Duration::from_secs(2));
+        }
+        assert!(silent.take().is_empty());
+        let heard: Vec<_> = listening.take().into_iter().map(|heard| (heard.is_asked, heard.said)).collect();
+        assert_eq!(heard, [(false, Said::Missing), (true, Said::Timeout)]);
+        assert!(listening.take().is_empty());
+    }
+}

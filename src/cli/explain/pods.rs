@@ -108,8 +108,7 @@ impl Described {
             TEMPLATES.iter().find_map(|path| object.at(path).filter(has_containers))
         };
         let Some(pod) = pod else { return Ok(None) };
-        let mut pod = serde_json::to_value(pod)
-            .with_context(|| format!("cannot read {} `{}`", names.kind, names.name))?;
+        let mut pod = serde_json::to_value(pod).with_context(|| unreadable(&names.kind, &names.name))?;
         if let (false, Some(pod)) = (is_pod, pod.as_object_mut()) {
             pod.insert("apiVersion".to_owned(), json!("v1"));
             pod.insert("kind".to_owned(), json!("Pod"));
@@ -152,7 +151,7 @@ impl Described {
         };
         let preview = preview(review.to_string().as_bytes(), circumstances)
             .await
-            .with_context(|| format!("cannot read {} `{}`", self.kind, self.name))?;
+            .with_context(|| unreadable(&self.kind, &self.name))?;
         let heard = asked.heard();
         let rows = asked.rows(Some(&self.namespace), &heard);
         let images = preview.images.iter().map(|image| Row {
@@ -187,6 +186,10 @@ impl Described {
     pub(super) fn is_of_system(&self) -> bool {
         SYSTEM.iter().any(|prefix| self.namespace.starts_with(prefix))
     }
+}
+
+fn unreadable(kind: &str, name: &str) -> String {
+    if name.is_empty() { format!("cannot read a {kind}") } else { format!("cannot read {kind} `{name}`") }
 }
 
 /// Where objects that make Pods have their templates: workloads, `CronJob`, `PodTemplate`, and custom resources that do

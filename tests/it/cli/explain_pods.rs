@@ -215,7 +215,7 @@ async fn a_broken_document_is_exit_2_and_the_others_are_explained() {
     assert!(stderr.starts_with("error: cannot read a manifest: `stdin`, document 2, line "), "{stderr}");
     let (code, rows, stderr) = self::rows("apiVersion: v1\nkind: Pod\nspec: {containers: text}\n", &[]).await;
     assert_eq!((code, rows.len()), (2, 0));
-    assert!(stderr.starts_with("error: cannot read Pod ``: the object cannot be read"), "{stderr}");
+    assert!(stderr.starts_with("error: cannot read a Pod: the object cannot be read"), "{stderr}");
     let (code, _, stderr) = self::rows("kind: Service\n", &[]).await;
     assert_eq!((code, &*stderr), (2, "error: `stdin` has no Pod and nothing that makes Pods\n"));
     let (code, _, stderr) = self::rows("nginx:1.25\n", &[]).await;
