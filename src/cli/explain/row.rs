@@ -144,10 +144,16 @@ impl Rows<'_> {
             Lookup::Inside { mirror, .. } => vec![(mirror, Some(reference.clone()))],
             Lookup::Exception(_) | Lookup::InsideNoRule | Lookup::NoRule => Vec::new(),
         };
+        let is_asked_about =
+            self.is_asked_about(decision, rule, places.iter().filter_map(|(_, place)| place.as_ref()));
         let mut is_settled = false;
         let row = |(number, place): (usize, Option<Reference>)| {
             let mirror = rule.mirrors().get(number).map_or("", Mirror::as_str).to_owned();
-            let known = self.known(decision, rule, number, place.as_ref(), is_settled);
+            let heard = place.as_ref().filter(|_| is_asked_about).and_then(|place| self.heard.get(place));
+            let known = match heard {
+                Some(heard) => MirrorRow::from(heard),
+                None => self.unheard(decision, rule, number, place.as_ref(), is_settled),
+            };
             is_settled |= matches!(known.answer, "found" | "locked");
             let reference = place.map(|place| place.as_str().to_owned());
             MirrorRow { mirror, reference, ..known }
@@ -155,8 +161,27 @@ impl Rows<'_> {
         places.into_iter().map(row).collect()
     }
 
-    /// What is known of an image in one place. `is_settled`: a mirror before has it.
-    fn known(
+    /// Whether mirrors were a question at all. If not, what was heard about one of the places was for another image.
+    fn is_asked_about<'p>(
+        &self,
+        decision: &Decision,
+        rule: &Rule,
+        mut places: impl Iterator<Item = &'p Reference>,
+    ) -> bool {
+        let is_locked = |place: &Reference| {
+            let line = self.lock.find(place);
+            line.is_some_and(|locked| !locked.is_missing || rule.lock() == LockMode::Require)
+        };
+        let needs_none =
+            decision.reason == Reason::Mirrored && decision.resolved_from == Some(ResolvedFrom::Reference);
+        rule.pin() != Pin::Off
+            && decision.reason != Reason::NotLocked
+            && !needs_none
+            && (rule.lock() == LockMode::Ignore || !places.any(is_locked))
+    }
+
+    /// Why a mirror said nothing. `is_settled`: one before it has the image.
+    fn unheard(
         &self,
         decision: &Decision,
         rule: &Rule,
@@ -167,9 +192,6 @@ impl Rows<'_> {
         let Some(place) = place else {
             return unasked("unrepresentable", "it would be no valid reference there");
         };
-        if let Some(heard) = self.heard.get(place) {
-            return MirrorRow::from(heard);
-        }
         if rule.pin() == Pin::Off {
             return unasked("not-asked", "`pin: off` asks nobody");
         }

@@ -121,6 +121,7 @@ async fn lock_pin_and_an_image_inside_a_mirror_say_why_nobody_was_asked() {
                 "{source: docker.io, mirrors: [r.corp/a, r.corp/b, r.corp/c]}",
                 "{source: quay.io, mirrors: [r.corp/off], pin: off}",
                 "{source: ghcr.io, mirrors: [r.corp/must], lock: require}",
+                "{source: '[2001:db8::1]:5000', mirrors: ['r.corp/v6/{registry}']}",
             ],
             &[],
         ),
@@ -154,7 +155,47 @@ async fn lock_pin_and_an_image_inside_a_mirror_say_why_nobody_was_asked() {
         explain(&format!("r.corp/c/x@{digest}")).await,
         ["c: not-asked: the reference has its digest already"]
     );
+    assert_eq!(
+        explain("[2001:db8::1]:5000/x:1").await,
+        ["v6/{registry}: unrepresentable: it would be no valid reference there"]
+    );
     assert_eq!(explain("r.corp/b/library/nginx:1").await, [format!("b: locked: {digest}")]);
+}
+
+#[tokio::test]
+async fn what_a_mirror_said_about_one_image_is_not_told_of_another_that_the_lock_settled() {
+    let registry = FakeRegistry::start().await;
+    let asked = registry.put("a/library/nginx", "1", &manifest("nginx"));
+    let host = registry.host();
+    let locked = format!("sha256:{}", "b".repeat(64));
+    let folder = Folder::new();
+    folder.write("lock.txt", &format!("{host}/a/library/nginx:1 {locked}\n"));
+    let rules = [
+        format!("{{source: docker.io, mirrors: ['{host}/a'], lock: ignore}}"),
+        format!("{{source: quay.io, mirrors: ['{host}/a/library']}}"),
+    ];
+    let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+    folder.write("table.yaml", &table(&rules, &[&format!("{{host: '{host}', plainHttp: true}}")]));
+    let arguments = [
+        "explain",
+        "nginx:1",
+        "quay.io/nginx:1",
+        "--table",
+        "table.yaml",
+        "--lock",
+        "lock.txt",
+        "-o",
+        "json",
+    ];
+    let ended = folder.run(&[&arguments[..], &["--resolve-timeout", "20s"]].concat()).await;
+    let rows: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let mirror = |row: &Value| {
+        let mirror = &row["mirrors"][0];
+        (mirror["reference"].clone(), mirror["answer"].clone(), mirror["detail"].clone())
+    };
+    let place = json!(format!("{host}/a/library/nginx:1"));
+    assert_eq!(mirror(&rows[0]), (place.clone(), json!("found"), json!(asked.as_str())));
+    assert_eq!(mirror(&rows[1]), (place, json!("locked"), json!(locked)));
 }
 
 #[tokio::test]
