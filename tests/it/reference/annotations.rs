@@ -86,7 +86,12 @@ fn constants(folder: &Path, names: &mut BTreeMap<String, String>) {
                     let value =
                         rest.split_once(": &str = \"").and_then(|(_, value)| value.strip_suffix("\";"));
                     if let Some(name) = value.filter(|value| is_name(value)) {
-                        names.insert(name.to_owned(), comment.join(" "));
+                        // Of a name that is spelled in two rooms the fuller comment counts.
+                        let about = names.entry(name.to_owned()).or_default();
+                        let fuller = comment.join(" ");
+                        if fuller.len() > about.len() {
+                            *about = fuller;
+                        }
                     }
                     comment.clear();
                 }

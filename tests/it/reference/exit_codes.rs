@@ -34,8 +34,10 @@ fn the_page_about_exit_codes_has_every_command() {
 fn commands() -> Vec<String> {
     let help = help(&[]);
     let (_, list) = help.split_once("Commands:\n").unwrap();
-    let names =
-        list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    // A description that goes on stands further in.
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let commands = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let names = commands.filter_map(|line| line.split(' ').next());
     names.filter(|name| *name != "help").map(Into::into).collect()
 }
 
