@@ -19,14 +19,17 @@ mod report;
 
 /// What `check` is asked.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit codes: 0 everything would run; 1 something is missing, denied or no image; 2 could not find out. What no rule speaks of is left as written: it is counted and fails nothing.
+#[command(after_help = "What no rule speaks of is left as written: it is counted and fails nothing.
 
 Examples:
   portolan check --table mirrors.yaml deploy/
   helm template my-chart | portolan check --table mirrors.yaml --lock lock.txt --namespace shop -
-  portolan check --cluster -o json"
-)]
+  portolan check --cluster -o json
+
+Exit codes:
+  0  everything would run
+  1  something is missing, denied or no image
+  2  could not find out")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     inputs: InputArgs,

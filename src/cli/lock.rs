@@ -32,12 +32,17 @@ use crate::{
 /// What `lock` is asked.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without `--lock FILE` the lock goes to stdout. Exit codes: 0 every image that needs a line has one; 1 no mirror has it; 2 a registry did not say. What was found is written all the same.
+    after_help = "Without `--lock FILE` the lock goes to stdout. What was found is written whatever the exit code.
 
 Examples:
   portolan lock --table mirrors.yaml deploy/ > lock.txt
   portolan lock --table mirrors.yaml --lock lock.txt --prune deploy/
-  portolan lock --cluster -o configmaps | kubectl apply --server-side -f -"
+  portolan lock --cluster -o configmaps | kubectl apply --server-side -f -
+
+Exit codes:
+  0  every image that needs a line has one
+  1  no mirror has one of them
+  2  a registry did not say"
 )]
 pub(super) struct LockArgs {
     #[command(flatten)]
