@@ -62,7 +62,7 @@ impl Scene {
                 for _ in 0..number * TURNS {
                     tokio::task::yield_now().await;
                 }
-                verdict
+                Fetched::from(verdict)
             });
             reference
         };
