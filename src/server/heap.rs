@@ -3,21 +3,23 @@
 //! musl's allocator (mallocng) takes blocks of one size class from groups. A group that has no block in use is given
 //! back, and in a class of which little is used a group has one block or two: so the buffers of a request, which a
 //! server needs again for the next one, were mapped, cleared by the kernel and unmapped each time, at up to 20 µs a
-//! request. Whether it happened depended on what else lay in that class, so that the same server was slow with one
-//! mapping table and fast with another.
+//! request; the audit log's records likewise, for each batch. Whether it happened depended on what else lay in that
+//! class, so that the same server was slow with one mapping table and fast with another.
 
-/// Blocks that are never written to, of every class that a request's buffers have. Their groups stay as long as this does.
+/// Blocks that are never written to, of every class that a request's buffers and records have. Their groups stay as long
+/// as this does.
 #[derive(Debug)]
 pub(super) struct KeptGroups {
     _blocks: Vec<Vec<u8>>,
 }
 
 impl KeptGroups {
-    /// Takes the blocks. It costs 2 MiB with musl, and nothing elsewhere.
+    /// Takes the blocks. It costs some 4 MiB with musl, and nothing elsewhere.
     pub(super) fn take() -> Self {
         let classes: &[usize] = if cfg!(target_env = "musl") { &CLASSES } else { &[] };
         let take = |class: &usize| {
-            let blocks: Vec<_> = (0..TAKEN).map(|_| Vec::with_capacity(class * UNIT - OVERHEAD)).collect();
+            let capacity = class * UNIT - OVERHEAD;
+            let blocks: Vec<_> = (0..blocks_of(*class)).map(|_| Vec::with_capacity(capacity)).collect();
             // Every second one is free for requests again, and has a neighbour that keeps their group.
             blocks.into_iter().step_by(2)
         };
@@ -25,10 +27,23 @@ impl KeptGroups {
     }
 }
 
-/// The size classes of mallocng from 1 KiB to its largest, 128 KiB, in units (`__malloc_size_classes`).
-const CLASSES: [usize; 28] = [
-    72, 84, 102, 127, 146, 170, 204, 255, 292, 340, 409, 511, 584, 682, 818, 1023, 1169, 1364, 1637, 2047,
-    2340, 2730, 3276, 4095, 4680, 5460, 6552, 8191,
+/// How many blocks are taken of a class.
+fn blocks_of(class: usize) -> usize {
+    match class {
+        // Texts of the records that wait for the audit log, of admissions with one image and with many.
+        ..72 => 128,
+        72..256 => 48,
+        // Buffers of 4, 8 and 16 KiB, of which each connection keeps some.
+        292 | 584 | 1169 => 48,
+        // What a request is read into and answered from; a worker has few in hand at once.
+        _ => 8,
+    }
+}
+
+/// The size classes of mallocng from 128 bytes to its largest, 128 KiB, in units (`__malloc_size_classes`).
+const CLASSES: [usize; 40] = [
+    9, 10, 12, 15, 18, 20, 25, 31, 36, 42, 50, 63, 72, 84, 102, 127, 146, 170, 204, 255, 292, 340, 409, 511,
+    584, 682, 818, 1023, 1169, 1364, 1637, 2047, 2340, 2730, 3276, 4095, 4680, 5460, 6552, 8191,
 ];
 
 /// Bytes in a unit.
@@ -36,6 +51,3 @@ const UNIT: usize = 16;
 
 /// What a block's own data take of it, rounded up.
 const OVERHEAD: usize = 8;
-
-/// Blocks taken of each class: half of them are for requests, of which a worker has few in hand at once.
-const TAKEN: usize = 16;
