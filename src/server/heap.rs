@@ -30,11 +30,10 @@ impl KeptGroups {
 /// How many blocks are taken of a class.
 fn blocks_of(class: usize) -> usize {
     match class {
-        // Texts of the records that wait for the audit log, of admissions with one image and with many.
+        // Parts of the records that wait for the audit log.
         ..72 => 128,
-        72..256 => 48,
-        // Buffers of 4, 8 and 16 KiB, of which each connection keeps some.
-        292 | 584 | 1169 => 48,
+        // The longer ones, and buffers of 4, 8 and 16 KiB, of which each connection keeps some.
+        72..256 | 292 | 584 | 1169 => 48,
         // What a request is read into and answered from; a worker has few in hand at once.
         _ => 8,
     }

@@ -26,7 +26,7 @@ fn assert_as_serde_json(text: &[u8]) {
     assert!(if is_nested { skipped || !taken } else { skipped == taken }, "{shown}");
 }
 
-/// With all numbers of one type, and to fifteen digits: the last ones are not exact in what serde_json reads.
+/// With all numbers of one type, and to fifteen digits: the last ones are not exact in what `serde_json` reads.
 fn with_floats(value: Value) -> Value {
     match value {
         Value::Number(number) => format!("{:.14e}", number.as_f64().unwrap()).into(),
