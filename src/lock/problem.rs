@@ -10,6 +10,8 @@ use std::{fmt, sync::Arc};
 pub struct Problem {
     /// The document, where there are several.
     pub document: Option<Arc<str>>,
+    /// The ConfigMap that the document is in, if it is in one.
+    pub config_map: Option<Arc<str>>,
     /// The line in the document, from 1.
     pub line: usize,
     /// The column in the line, from 1, in characters.

@@ -170,6 +170,7 @@ impl Reader {
     fn problem(&mut self, column: usize, message: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Problem {
             document: self.document.clone(),
+            config_map: self.config_map.clone(),
             line: self.line,
             column,
             message: message.into(),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Says in the cluster what is wrong with a lock that was read there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Report {
     pub(super) events: Events,
     /// The namespace of the lock's ConfigMaps.

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Condition, problems::on_one_line};
+use super::{Condition, lock_check::Report, problems::on_one_line};
 use crate::{
     admission::Admission,
-    cluster::LockTexts,
-    lock::{Lock, Problems},
+    cluster::{LockTexts, Notice},
+    lock::{Lock, Problem, Problems},
     metrics::seconds,
     tls::wall_clock,
 };
@@ -20,6 +20,8 @@ pub(super) struct LockKeeper {
     pub(super) condition: Condition,
     /// How far it has come.
     pub(super) progress: watch::Sender<Progress>,
+    /// Tells of broken ConfigMaps where they are; `None`: the lock is not read in a cluster.
+    pub(super) report: Option<Report>,
 }
 
 /// How far the reading of the lock has come.
@@ -74,9 +76,30 @@ impl LockKeeper {
                 self.admission.metrics.lock_errors.inc();
                 tracing::warn!(problem, "lock refused, the last good one stays in force");
                 self.condition.note(problem);
+                self.report(&problems);
                 self.advance(Progress::Tried);
             }
             Reading::Unread => {}
+        }
+    }
+
+    /// Says on each ConfigMap what is wrong with it.
+    fn report(&self, problems: &Problems) {
+        let Some(Report { events, namespace }) = &self.report else { return };
+        let mut of_maps: BTreeMap<&str, Vec<&Problem>> = BTreeMap::new();
+        for problem in problems {
+            if let Some(map) = &problem.config_map {
+                of_maps.entry(map).or_default().push(problem);
+            }
+        }
+        for (name, problems) in of_maps {
+            events.publish(Notice {
+                namespace: namespace.clone(),
+                name: name.to_owned(),
+                reason: "LockRefused",
+                action: "ReadLock",
+                text: format!("lock refused, so it is not in force: {}", on_one_line(problems)),
+            });
         }
     }
 

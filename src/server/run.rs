@@ -174,7 +174,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
     let (tables_sender, mut tables) = watch::channel(0);
     follow_table(settings.table, tables_sender, table_ready, &mut wiring)?;
-    let lock_progress = follow_lock(lock_source, lock_ready.clone(), &mut wiring)?;
+    let lock_progress = follow_lock(lock_source, lock_ready.clone(), lock_report.clone(), &mut wiring)?;
     let (checking, mut first_table) = (Arc::clone(&admission), tables.clone());
     parts.spawn(async move {
         // The table says how mirrors are reached.
@@ -442,11 +442,12 @@ impl fmt::Display for LockSource {
 fn follow_lock(
     source: LockSource,
     condition: Condition,
+    report: Option<lock_check::Report>,
     wiring: &mut Wiring<'_>,
 ) -> Result<watch::Receiver<Progress>, ServeError> {
     let Wiring { admission, health, client, parts } = wiring;
     let (progress, reached) = watch::channel(Progress::Waiting);
-    let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress };
+    let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress, report };
     match (source, client) {
         (LockSource::ConfigMaps(namespace), Some(client)) => {
             keeper.condition.note(format!("the lock's ConfigMaps in `{namespace}` were not read yet"));

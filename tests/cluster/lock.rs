@@ -16,7 +16,7 @@ trials!["lock";
     where_the_lock_is_required_nothing_else_is_let_through_and_without_one_it_is_not_ready,
     what_a_mirror_lacks_is_preferred_no_longer_and_a_moved_tag_is_said,
     a_lock_in_a_file_is_read_again_when_it_changes,
-    the_shipped_rights_are_enough_to_follow_the_lock,
+    the_shipped_rights_are_enough_to_follow_the_lock_and_to_tell_of_a_broken_one,
 ];
 
 fn with_a_full_lock_admissions_ask_no_registry() -> Outcome {
@@ -239,7 +239,7 @@ fn a_lock_in_a_file_is_read_again_when_it_changes() -> Outcome {
     Ok(())
 }
 
-fn the_shipped_rights_are_enough_to_follow_the_lock() -> Outcome {
+fn the_shipped_rights_are_enough_to_follow_the_lock_and_to_tell_of_a_broken_one() -> Outcome {
     let shipped = Shipped::install()?;
     shipped.set_rules(&rules(""));
     let digest = shipped.registry.push("hub/library/nginx", "1.25");
@@ -258,6 +258,22 @@ fn the_shipped_rights_are_enough_to_follow_the_lock() -> Outcome {
     assert_eq!(image(&created.unwrap(), "containers/web"), format!("{place}@{digest}"));
     let line = shipped.portolan.audited(|line| line["pod"] == "web").remove(0);
     assert_eq!(line["resolvedFrom"], "lock");
+
+    // Broken while nobody checks edits: it is said on the ConfigMap.
+    shipped
+        .plane
+        .kubectl
+        .must(&["delete", "validatingwebhookconfiguration", "portolan", "--ignore-not-found"], "");
+    let broken = config_map("broken", &[("nginx", "nginx\n")]).to_string();
+    shipped.plane.kubectl.must(&["--namespace=portolan", "apply", "--filename", "-"], &broken);
+    let event = eventually(EDIT_LIMIT, || {
+        let events = shipped.plane.api.list("/apis/events.k8s.io/v1/namespaces/portolan/events");
+        let refused = events.iter().find(|event| event["reason"] == "LockRefused");
+        refused.cloned().ok_or_else(|| shipped.portolan.process.output())
+    });
+    assert_eq!(event["regarding"]["name"], "broken");
+    let note = event["note"].as_str().unwrap();
+    assert!(note.contains("ConfigMap `broken`, key `nginx`: line 1"), "{note}");
     Ok(())
 }
 

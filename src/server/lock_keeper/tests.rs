@@ -55,8 +55,12 @@ async fn the_last_good_lock_stays_and_what_is_wrong_with_a_later_one_is_said() {
     let admission = admission();
     let health = Health::new(Shutdown::new());
     let (progress, mut reached) = watch::channel(Progress::Waiting);
-    let keeper =
-        LockKeeper { admission: Arc::clone(&admission), condition: health.condition("lock"), progress };
+    let keeper = LockKeeper {
+        admission: Arc::clone(&admission),
+        condition: health.condition("lock"),
+        progress,
+        report: None,
+    };
     let (a, b) = (digest('a'), digest('b'));
 
     keeper.take(read_texts(&LockTexts::Unread));
@@ -96,7 +100,7 @@ async fn what_a_mirror_was_seen_to_lack_survives_an_edit() {
     let admission = admission();
     let (progress, _) = watch::channel(Progress::Waiting);
     let condition = Health::new(Shutdown::new()).condition("lock");
-    let keeper = LockKeeper { admission: Arc::clone(&admission), condition, progress };
+    let keeper = LockKeeper { admission: Arc::clone(&admission), condition, progress, report: None };
     let text = format!("r.corp/app:1 {}\n", digest('a'));
     keeper.take(read_text(&text.as_str().into()));
     let lock = admission.lock.load_full();
