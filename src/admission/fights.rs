@@ -135,6 +135,10 @@ impl Fights {
         if sighting.act == Act::MadeOneOfMany && sighting.owner.never_looks_at_images() {
             return;
         }
+        // No API server stores an object with such names, and cut ones are not found again.
+        if sighting.is_too_long() {
+            return;
+        }
         let (owner, pod) = self.keys(sighting, images.clone().map(|(written, _)| written));
         let rule = sighting.act.rule();
         let mut state = self.state();
@@ -165,6 +169,11 @@ impl Fights {
         drop(state);
         known.sort_by_key(|fight| std::cmp::Reverse(fight.last));
         known
+    }
+
+    /// How many go on at `now`.
+    pub fn going_on(&self, now: Instant) -> usize {
+        self.state().fights.0.iter().filter(|fight| fight.is_going_on(now)).count()
     }
 
     /// What stands for the owner with these images, and for this Pod of its.
@@ -380,6 +389,14 @@ impl Known {
             last: now,
             told: false,
         });
+    }
+}
+
+impl Sighting<'_> {
+    /// Whether it names something by a text longer than is kept.
+    fn is_too_long(&self) -> bool {
+        let Owner { api_version, kind, name, uid } = self.owner;
+        [self.namespace, api_version, kind, name, uid].iter().any(|text| text.len() > MAX_TEXT)
     }
 }
 

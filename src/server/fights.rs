@@ -35,7 +35,7 @@ fn tell(admission: &Admission, events: Option<&OwnerEvents>, now: Instant) {
             events.publish(notice(fight));
         }
     }
-    let going_on = admission.fights.known(now).iter().filter(|fight| fight.is_going_on(now)).count();
+    let going_on = admission.fights.going_on(now);
     admission.metrics.fights_going_on.set(i64::try_from(going_on).unwrap_or(i64::MAX));
 }
 

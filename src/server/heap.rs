@@ -6,16 +6,12 @@
 //! request; the audit log's records likewise, for each batch. Whether it happened depended on what else lay in that
 //! class, so that the same server was slow with one mapping table and fast with another.
 
-/// Blocks that are never written to, of every class that a request's buffers and records have. Their groups stay as long
-/// as this does.
-#[derive(Debug)]
-pub(super) struct KeptGroups {
-    _blocks: Vec<Vec<u8>>,
-}
+use std::sync::OnceLock;
 
-impl KeptGroups {
-    /// Takes the blocks. It costs some 4 MiB with musl, and nothing elsewhere.
-    pub(super) fn take() -> Self {
+/// Takes blocks, once in a process, of every class that a request's buffers and records have. It costs some 4 MiB with
+/// musl, and nothing elsewhere.
+pub(super) fn keep_groups() {
+    KEPT.get_or_init(|| {
         let classes: &[usize] = if cfg!(target_env = "musl") { &CLASSES } else { &[] };
         let take = |class: &usize| {
             let capacity = class * UNIT - OVERHEAD;
@@ -23,9 +19,12 @@ impl KeptGroups {
             // Every second one is free for requests again, and has a neighbour that keeps their group.
             blocks.into_iter().step_by(2)
         };
-        Self { _blocks: classes.iter().flat_map(take).collect() }
-    }
+        classes.iter().flat_map(take).collect()
+    });
 }
+
+/// The blocks, which are never written to. Their groups stay as long as they do.
+static KEPT: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
 
 /// How many blocks are taken of a class.
 fn blocks_of(class: usize) -> usize {

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use super::{
-    heap::KeptGroups,
+    heap::keep_groups,
     shutdown::{Phase, Shutdown},
 };
 use crate::{
@@ -151,7 +151,7 @@ pub async fn serve(
     metrics: Arc<Metrics>,
 ) -> Drained {
     let Listener { socket, limits } = listener;
-    let _groups = KeptGroups::take();
+    keep_groups();
     let shared = Shared { limits, tls, router, metrics, leaving: AtomicBool::new(false) };
     let mut connections = Connections {
         shared: Arc::new(shared),
