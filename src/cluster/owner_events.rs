@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{
     client::{CallError, Client},
     events::{ALREADY_THERE, about},
+    secrets::is_object_name,
 };
 use crate::metrics::Metrics;
 
@@ -73,6 +74,10 @@ impl OwnerEvents {
 
 async fn write(client: &Client, notice: OwnerNotice) -> Result<(), CallError> {
     let OwnerNotice { namespace, api_version, kind, name, uid, reason, action, text } = notice;
+    // It is a request's own text, and is about to be part of a path.
+    if !is_object_name(&namespace) {
+        return Ok(());
+    }
     let events: Api<Event> = Api::namespaced(client.kube.clone(), &namespace);
     let regarding = ObjectReference {
         api_version: Some(api_version),

@@ -289,7 +289,7 @@ struct WireData {
 const MAX_STATE: usize = 128;
 
 /// Whether an object can have this name (RFC 1123 subdomain). Anything else must not get into a path.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=253).contains(&name.len())
         && name.split('.').all(|label| {

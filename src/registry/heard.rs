@@ -73,8 +73,12 @@ impl Listener {
         &self,
         reference: &Reference,
         standing: &Standing,
-        left_alone_for: Option<Duration>,
+        left_alone_for: impl FnOnce() -> Option<Duration>,
     ) {
+        if !self.is_listening() {
+            return;
+        }
+        let left_alone_for = left_alone_for();
         let (said, detail) = match standing {
             Standing::Found(digest) => (Said::Found(digest.clone()), Some(REMEMBERED.to_owned())),
             Standing::Missing => (Said::Missing, Some(REMEMBERED.to_owned())),
@@ -90,6 +94,9 @@ impl Listener {
 
     /// What came of asking.
     pub(super) fn hear_asked(&self, reference: &Reference, asked: &Asked, elapsed: Duration) {
+        if !self.is_listening() {
+            return;
+        }
         let (is_asked, said, detail) = match asked {
             Asked::Answered(Fetched { verdict, error }) => {
                 let said = match (verdict, error.as_deref()) {
@@ -162,8 +169,8 @@ mod tests {
         let mirror: Reference = "r.corp/a:1".parse().unwrap();
         let (silent, listening) = (Listener::default(), Listener::listening());
         for listener in [&silent, &listening] {
-            listener.hear_standing(&mirror, &Standing::Missing, None);
-            listener.hear_standing(&mirror, &Standing::ToAsk, None);
+            listener.hear_standing(&mirror, &Standing::Missing, || None);
+            listener.hear_standing(&mirror, &Standing::ToAsk, || None);
             listener.hear_asked(&mirror, &Asked::Late, Duration::from_secs(2));
         }
         assert!(silent.take().is_empty());

@@ -163,7 +163,7 @@ impl Resolver {
                     }
                 }
                 (standing, host) => {
-                    let left_alone_for = host.as_ref().and_then(|host| host.left_alone_for(now));
+                    let left_alone_for = || host.as_ref().and_then(|host| host.left_alone_for(now));
                     shared.listener.hear_standing(reference, &standing, left_alone_for);
                     standing
                 }
@@ -337,7 +337,7 @@ impl Shared {
         }
         for reference in question.mirrors.iter().take(count) {
             let host = hosts.get(reference.registry());
-            let left_alone_for = host.and_then(|host| host.left_alone_for(Instant::now()));
+            let left_alone_for = || host.and_then(|host| host.left_alone_for(Instant::now()));
             self.listener.hear_standing(reference, &standing(reference), left_alone_for);
         }
     }

@@ -47,6 +47,18 @@ async fn an_event_names_the_owner_in_its_own_namespace_and_nothing_is_read() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_nothing_can_have_gets_into_no_path() {
+    let server = FakeApiServer::start().await;
+    let (events, metrics) = start(&server).await;
+
+    events.publish(OwnerNotice { namespace: "shop/../../x?a=".to_owned(), ..notice("c-1") });
+    events.publish(notice("c-2"));
+
+    eventually("an Event", || server.events().len() == 1).await;
+    assert_eq!(metrics.event_errors.get(), 0, "nothing was asked that the server does not know");
+}
+
+#[tokio::test]
 async fn each_owner_has_its_event_though_they_come_together_and_replicas_say_the_same() {
     let server = FakeApiServer::start().await;
     for _ in 0..2 {
