@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -75,6 +76,9 @@ enum LockFormat {
     Text,
 }
 
+/// The ConfigMaps of the lock in the cluster, by name, each with the texts under its keys.
+type Present = BTreeMap<String, Arc<BTreeMap<String, String>>>;
+
 /// A line, for scripts.
 #[derive(Serialize)]
 struct Row<'l> {
@@ -98,9 +102,19 @@ pub(super) fn run(args: &LockArgs, printer: &mut Printer) -> anyhow::Result<Exit
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let table = args.tables.open_table(printer).await?;
-        let old = old_text(args.tables.lock_file())?;
+        let mut old = old_text(args.tables.lock_file())?;
         let resolver = reachable(&table)?;
         let client = args.inputs.connect().await?;
+        let present = match &client {
+            Some(client) if args.output == LockFormat::Configmaps => {
+                Some(present(client, args.tables.own_namespace()).await?)
+            }
+            _ => None,
+        };
+        if args.tables.lock_file().is_none() {
+            // What is printed replaces them: a line that is not in it is gone.
+            old = present.as_ref().map(written_before).transpose()?.flatten();
+        }
         let inputs = args.inputs.collect(args.tables.own_namespace(), client.as_ref(), printer).await?;
         if args.prune && (inputs.unread > 0 || inputs.wanted.is_empty()) {
             bail!("not every image is known, so that nothing can be pruned");
@@ -134,8 +148,8 @@ pub(super) fn run(args: &LockArgs, printer: &mut Printer) -> anyhow::Result<Exit
         let text =
             update.apply(old.as_deref().unwrap_or(HEADER), args.prune).context("cannot write the lock")?;
         write(args, &text, update.len(), printer)?;
-        if let (LockFormat::Configmaps, Some(client)) = (args.output, &client) {
-            warn_of_others(client, args.tables.own_namespace(), &text, printer).await?;
+        if let Some(present) = &present {
+            warn_of_others(present, &text, printer)?;
         }
         Ok(if missing > 0 {
             ExitStatus::No
@@ -272,21 +286,38 @@ fn write(args: &LockArgs, text: &str, lines: usize, printer: &mut Printer) -> an
     Ok(())
 }
 
+/// The lock in the cluster.
+async fn present(client: &cluster::Client, namespace: &str) -> anyhow::Result<Present> {
+    match cluster::read_lock(client, namespace).await.context("cannot read the cluster's lock")? {
+        LockTexts::Read(present) => Ok(present),
+        LockTexts::Unread => Ok(Present::new()),
+    }
+}
+
+/// The text of those ConfigMaps of the lock that an earlier run has written; `None`: there are none.
+fn written_before(present: &Present) -> anyhow::Result<Option<String>> {
+    let ours: Vec<_> = present
+        .iter()
+        .filter(|(name, _)| is_ours(name))
+        .flat_map(|(name, keys)| {
+            keys.iter().map(move |(key, text)| (name.as_str(), key.as_str(), text.as_str()))
+        })
+        .collect();
+    // Read here, where a problem has the name of its ConfigMap.
+    Lock::read_keys(ours.iter().copied()).context("cannot read the cluster's lock")?;
+    let texts: Vec<_> = ours.iter().map(|(_, _, text)| *text).collect();
+    // A text may have been edited and end without its newline.
+    Ok((!texts.is_empty()).then(|| texts.join("\n")))
+}
+
 /// Says what of the lock in the cluster would not go together with the ConfigMaps printed: as one lock, they would be
 /// refused.
-async fn warn_of_others(
-    client: &cluster::Client,
-    namespace: &str,
-    text: &str,
-    printer: &mut Printer,
-) -> anyhow::Result<()> {
-    let present = cluster::read_lock(client, namespace).await.context("cannot read the cluster's lock")?;
-    let LockTexts::Read(present) = present else { return Ok(()) };
+fn warn_of_others(present: &Present, text: &str, printer: &mut Printer) -> anyhow::Result<()> {
     let sheets = sheets(text, MOST_TEXT).context("cannot write the lock")?;
     let names: Vec<_> = (0..sheets.len()).map(name).collect();
     let others: Vec<_> = present.iter().filter(|(name, _)| !names.contains(name)).collect();
     for (other, _) in &others {
-        if other.strip_prefix(NAME).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+        if is_ours(other) {
             printer.warning(&format!(
                 "ConfigMap `{other}` is from an earlier run and is not written anew: delete it"
             ));
@@ -302,6 +333,11 @@ async fn warn_of_others(
         ));
     }
     Ok(())
+}
+
+/// Whether a ConfigMap has a name that this command gives.
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix(NAME).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The name of the ConfigMap with that sheet, counted from 0.
@@ -343,3 +379,37 @@ const HEADER: &str = "# Written by `portolan lock` from what the mirrors held. A
 
 /// The text of one ConfigMap, so that the whole, with what JSON adds, stays below 200 KiB.
 const MOST_TEXT: usize = 190 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_an_earlier_run_in_the_cluster_stay() {
+        let line = |name: &str, hex: &str| format!("r.corp/{name}:1 sha256:{}", hex.repeat(64));
+        let map =
+            |name: &str, text: String| (name.to_owned(), Arc::new(BTreeMap::from([(KEY.to_owned(), text)])));
+        let present = Present::from([
+            map("portolan-lock-1", line("a", "a")),
+            map("portolan-lock-2", line("b", "b") + "\n"),
+            map("portolan-lock-mine", line("c", "c")),
+            map("another", line("d", "d")),
+        ]);
+        let mut update = Update::default();
+        update.add(
+            &Reference::parse("r.corp/e:1").unwrap(),
+            format!("sha256:{}", "e".repeat(64)).parse().unwrap(),
+        );
+        let text = update.apply(&written_before(&present).unwrap().unwrap(), false).unwrap();
+        let expected: Vec<_> = ["a", "b", "e"].map(|name| line(name, name) + "\n").to_vec();
+        assert_eq!(sheets(&text, MOST_TEXT).unwrap(), [expected.concat()]);
+
+        let others = Present::from([map("another", line("d", "d"))]);
+        assert_eq!(written_before(&others).unwrap(), None);
+
+        let at_odds =
+            Present::from([map("portolan-lock-1", line("a", "a")), map("portolan-lock-2", line("a", "b"))]);
+        let error = format!("{:#}", written_before(&at_odds).unwrap_err());
+        assert!(error.contains("portolan-lock-2"), "{error}");
+    }
+}
