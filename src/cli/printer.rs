@@ -125,6 +125,11 @@ impl Printer {
     }
 }
 
+/// A text of the user's without what a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::judge::{Judged, Locked, State};
 use crate::{
-    cli::{ExitStatus, OutputFormat, Printer, inputs::Spot},
+    cli::{ExitStatus, OutputFormat, Printer, inputs::Spot, printer::plain},
     image::Reference,
     rewrite::{Outcome, ResolvedFrom},
     table::{Mirror, Rule},
@@ -112,6 +112,15 @@ impl<'w> Report<'w> {
         if output == OutputFormat::Json {
             return printer.json(self);
         }
+        for line in self.lines() {
+            printer.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// For people.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         let width = |of: &dyn Fn(&Row<'_>) -> usize| self.images.iter().map(of).max().unwrap_or_default();
         let (states, written) =
             (width(&|row| row.state.len()), width(&|row| row.written.chars().count()).min(WIDEST));
@@ -125,19 +134,20 @@ impl<'w> Report<'w> {
                 let namespaces: Vec<_> = row.namespaces.iter().copied().collect();
                 let _ = write!(line, "  in {}", namespaces.join(", "));
             }
-            printer.line(&line)?;
-            row.print_trouble(printer)?;
+            lines.push(line);
+            row.trouble(&mut lines);
         }
         for finding in &self.findings {
-            printer.line("")?;
-            printer.line(&format!("{}: {}", finding.about, finding.message))?;
-            printer.line(&format!("  {}", finding.remedy))?;
+            lines.push(String::new());
+            lines.push(format!("{}: {}", finding.about, finding.message));
+            lines.push(format!("  {}", finding.remedy));
         }
         if !self.images.is_empty() || !self.findings.is_empty() {
-            printer.line("")?;
+            lines.push(String::new());
         }
-        printer.line(&self.summary.text())?;
-        Ok(())
+        lines.push(self.summary.text());
+        // Images, names and patterns are whatever somebody wrote: a line of theirs is one line, and steers no terminal.
+        lines.iter().map(|line| plain(line)).collect()
     }
 }
 
@@ -197,9 +207,9 @@ impl<'w> Row<'w> {
     }
 
     /// What is wrong and where the image stands, unless all is well.
-    fn print_trouble(&self, printer: &mut Printer) -> anyhow::Result<()> {
+    fn trouble(&self, lines: &mut Vec<String>) {
         let trouble = match self.sort {
-            State::AsWritten | State::LeftAlone | State::Ok => return Ok(()),
+            State::AsWritten | State::LeftAlone | State::Ok => return,
             State::Invalid => "no reference to an image: a node refuses it",
             State::LockedMissing => "its mirror does not have the digest that it is locked to",
             State::Missing => "no mirror has it",
@@ -209,14 +219,13 @@ impl<'w> Row<'w> {
             State::Unavailable => "the registry did not answer",
         };
         let policy = if self.outcome == Outcome::Denied.word() { "; a Pod with it is denied" } else { "" };
-        printer.line(&format!("    {trouble}{policy}"))?;
+        lines.push(format!("    {trouble}{policy}"));
         for spot in self.places.iter().take(MOST_PLACES) {
-            printer.line(&format!("    {spot}"))?;
+            lines.push(format!("    {spot}"));
         }
         if self.places.len() > MOST_PLACES {
-            printer.line(&format!("    and {} more", self.places.len() - MOST_PLACES))?;
+            lines.push(format!("    and {} more", self.places.len() - MOST_PLACES));
         }
-        Ok(())
     }
 }
 
@@ -248,3 +257,46 @@ const WIDEST: usize = 60;
 
 /// How many places of one image are printed.
 const MOST_PLACES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_somebody_wrote_steers_the_terminal() {
+        let row = Row {
+            written: "ngi\u{1b}[31mnx\nok  all",
+            reference: None,
+            state: State::Missing.word(),
+            rule: None,
+            mirror: None,
+            place: Some("r.corp/\u{7}nginx".into()),
+            result: None,
+            digest: None,
+            outcome: "kept",
+            reason: "missing",
+            resolved_from: None,
+            lock: None,
+            namespaces: BTreeSet::new(),
+            places: Vec::new(),
+            sort: State::Missing,
+        };
+        let finding = Finding {
+            kind: "policy",
+            about: "a\rb".into(),
+            message: "c\u{9b}d".into(),
+            remedy: "e\u{1b}f\n".into(),
+        };
+        let mut report = Report::new(Vec::new(), vec![finding]);
+        report.images.push(row);
+        insta::assert_snapshot!(report.lines().join("\n"), @r"
+        missing  ngi�[31mnx�ok  all  r.corp/�nginx
+            no mirror has it
+
+        a�b: c�d
+          e�f�
+
+        0 images
+        ");
+    }
+}

@@ -6,7 +6,7 @@ use super::{
     pods::PodRow,
     row::{ConsideredRow, MirrorRow, Row},
 };
-use crate::cli::printer::{Palette, Tone};
+use crate::cli::printer::{Palette, Tone, plain};
 
 /// An image's block of lines.
 pub(super) fn image(row: &Row, palette: Palette) -> Vec<String> {
@@ -126,11 +126,6 @@ fn took(elapsed: Duration) -> String {
         0 => "under 1 ms".to_owned(),
         millis => format!("{millis} ms"),
     }
-}
-
-/// A text of the user's without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
