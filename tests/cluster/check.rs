@@ -56,7 +56,7 @@ fn check_says_what_of_the_running_cluster_would_run_and_what_stands_in_the_way()
         (
             &json!("mirror-in-cluster"),
             &json!("registry.infra.svc:5000"),
-            &json!("kubectl label namespace infra portolan.dev/rewrite=disabled")
+            &json!("kubectl label namespace --overwrite infra portolan.dev/rewrite=disabled")
         )
     );
     for (finding, pattern, source) in [
@@ -74,7 +74,10 @@ fn check_says_what_of_the_running_cluster_would_run_and_what_stands_in_the_way()
 
     // With the image loaded and the remedy applied.
     shipped.registry.push("hub/library/redis", "7");
-    shipped.plane.kubectl.must(&["label", "namespace", "infra", "portolan.dev/rewrite=disabled"], "");
+    shipped
+        .plane
+        .kubectl
+        .must(&["label", "namespace", "--overwrite", "infra", "portolan.dev/rewrite=disabled"], "");
     let (code, answer) = shipped.checked();
     assert_eq!(code, 0, "{answer}");
     let kinds: Vec<_> =

@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::report::Finding;
 use crate::{
-    cli::{
-        Printer,
-        inputs::{LeftAlone, passed_by},
-    },
+    cli::{Printer, inputs::passed_by},
     cluster::{self, Listed},
-    inventory::{self, Content, Names, Value},
+    inventory::{self, Content, Names, REWRITE_LABEL, Value},
     table::{Mirror, Table},
 };
 
@@ -44,10 +41,7 @@ pub(super) async fn findings(
     for host in hosts {
         for (namespace, by) in served.by(host) {
             let label = namespaces.get(&*namespace).and_then(|label| label.as_deref());
-            let is_passed_by = passed_by(&namespace, label).is_some_and(|left_alone| {
-                matches!(left_alone, LeftAlone::NamespaceDisabled | LeftAlone::SystemNamespace)
-            });
-            if is_passed_by || *namespace == *own_namespace {
+            if !is_rewritten(&namespace, label, own_namespace) {
                 continue;
             }
             findings.push(Finding {
@@ -57,11 +51,16 @@ pub(super) async fn findings(
                     "this mirror is {by} of this cluster, and Pods in namespace `{namespace}` are rewritten: while it is \
                      down it would need itself to start"
                 ),
-                remedy: format!("kubectl label namespace {namespace} portolan.dev/rewrite=disabled"),
+                remedy: format!("kubectl label namespace --overwrite {namespace} {REWRITE_LABEL}=disabled"),
             });
         }
     }
     findings
+}
+
+/// Whether the webhook may change Pods of a namespace: where it only audits, it does not.
+fn is_rewritten(namespace: &str, label: Option<&str>, own_namespace: &str) -> bool {
+    passed_by(namespace, label).is_none() && label != Some("audit") && namespace != own_namespace
 }
 
 /// What leads into the cluster.
@@ -157,6 +156,21 @@ mod tests {
             served.take(&object);
         }
         served
+    }
+
+    #[test]
+    fn only_where_the_webhook_may_change_pods_they_are_called_rewritten() {
+        for (namespace, label, expected) in [
+            ("infra", None, true),
+            ("infra", Some("enabled"), true),
+            ("kube-system", Some("enabled"), true),
+            ("infra", Some("audit"), false),
+            ("infra", Some("disabled"), false),
+            ("kube-system", None, false),
+            ("portolan", None, false),
+        ] {
+            assert_eq!(is_rewritten(namespace, label, "portolan"), expected, "{namespace} {label:?}");
+        }
     }
 
     #[test]
