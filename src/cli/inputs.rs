@@ -212,8 +212,9 @@ impl Collector {
         for listed in [&[Listed::Namespaces][..], &Listed::WORKLOADS].concat() {
             let mut unreadable = 0;
             let read = cluster::read_list(client, listed, |page| {
-                let Inventory { documents, problems } = inventory::read("cluster", page);
+                let Inventory { mut documents, problems } = inventory::read("cluster", page);
                 unreadable += problems.len();
+                documents.retain(|document| !is_over(document));
                 self.documents(&documents);
             });
             let (_, resource) = listed.resource();
@@ -238,6 +239,23 @@ impl Collector {
             .map(|((image, namespace, left_alone), spots)| Wanted { image, namespace, left_alone, spots })
             .collect();
         Inputs { wanted, unread: self.unread, namespaces: self.namespaces }
+    }
+}
+
+/// Whether a Pod or Job has run to its end: nothing is pulled for it any more.
+fn is_over(document: &Document) -> bool {
+    let Content::Object(object) = &document.content else { return false };
+    let status = |key| object.at(&["status", key]);
+    match &*Names::of(object).kind {
+        "Job" => {
+            let conditions = status("conditions").and_then(Value::as_list).unwrap_or_default();
+            conditions.iter().any(|condition| {
+                let text = |key| condition.get(key).and_then(Value::as_text);
+                matches!(text("type"), Some("Complete" | "Failed")) && text("status") == Some("True")
+            })
+        }
+        "Pod" => matches!(status("phase").and_then(Value::as_text), Some("Failed" | "Succeeded")),
+        _ => false,
     }
 }
 
@@ -316,4 +334,42 @@ fn manifests_in(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_and_jobs_that_have_ended_are_over_and_nothing_else_is() {
+        for (kind, status, expected) in [
+            ("Pod", json!({"phase": "Succeeded"}), true),
+            ("Pod", json!({"phase": "Failed"}), true),
+            ("Pod", json!({"phase": "Pending"}), false),
+            ("Pod", json!({}), false),
+            (
+                "Job",
+                json!({"conditions": [{"type": "Suspended", "status": "False"}, {"type": "Complete", "status": "True"}]}),
+                true,
+            ),
+            ("Job", json!({"conditions": [{"type": "Failed", "status": "True"}]}), true),
+            ("Job", json!({"conditions": [{"type": "Failed", "status": "False"}]}), false),
+            ("Job", json!({"conditions": [{"type": "Suspended", "status": "True"}]}), false),
+            (
+                "Deployment",
+                json!({"phase": "Failed", "conditions": [{"type": "Failed", "status": "True"}]}),
+                false,
+            ),
+        ] {
+            // As the API server lists them.
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+                {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, "status": status}
+            ]});
+            let documents = inventory::read("cluster", &list.to_string()).documents;
+            let over: Vec<_> = documents.iter().map(is_over).collect();
+            assert_eq!(over, [expected], "{list}");
+        }
+    }
 }
