@@ -196,8 +196,9 @@ fn glob(pattern: &[u8], text: &[u8], is_segmented: bool) -> bool {
         *first = true;
     }
     close(&mut reached);
+    let mut next = vec![false; pattern.len() + 1];
     for byte in text {
-        let mut next = vec![false; pattern.len() + 1];
+        next.fill(false);
         for (position, wanted) in pattern.iter().enumerate() {
             if reached.get(position) != Some(&true) {
                 continue;
@@ -216,7 +217,7 @@ fn glob(pattern: &[u8], text: &[u8], is_segmented: bool) -> bool {
                 *place = true;
             }
         }
-        reached = next;
+        std::mem::swap(&mut reached, &mut next);
         close(&mut reached);
     }
     reached.last() == Some(&true)
