@@ -296,12 +296,11 @@ async fn present(client: &cluster::Client, namespace: &str) -> anyhow::Result<Pr
 
 /// The text of those ConfigMaps of the lock that an earlier run has written; `None`: there are none.
 fn written_before(present: &Present) -> anyhow::Result<Option<String>> {
+    // Of other keys in them it is not the owner: a server-side apply leaves those.
     let ours: Vec<_> = present
         .iter()
         .filter(|(name, _)| is_ours(name))
-        .flat_map(|(name, keys)| {
-            keys.iter().map(move |(key, text)| (name.as_str(), key.as_str(), text.as_str()))
-        })
+        .filter_map(|(name, keys)| Some((name.as_str(), KEY, keys.get(KEY)?.as_str())))
         .collect();
     // Read here, where a problem has the name of its ConfigMap.
     Lock::read_keys(ours.iter().copied()).context("cannot read the cluster's lock")?;
@@ -394,6 +393,7 @@ mod tests {
             map("portolan-lock-2", line("b", "b") + "\n"),
             map("portolan-lock-mine", line("c", "c")),
             map("another", line("d", "d")),
+            ("portolan-lock-3".into(), Arc::new(BTreeMap::from([("more".into(), line("f", "f"))]))),
         ]);
         let mut update = Update::default();
         update.add(

@@ -128,15 +128,17 @@ fn a_lock_written_from_the_mirrors_serves_admissions_and_what_leaves_it_is_said(
     assert!(text.contains("its tag leads elsewhere than the digest that it is locked to"), "{text}");
 
     // What a new lock would not go together with is said beforehand.
-    let other = format!("{}/hub/library/nginx:1.25 {nginx}\n", shipped.registry.host());
+    let not_running = format!("{}/hub/library/tool:3 sha256:{}", shipped.registry.host(), "b".repeat(64));
+    let other = format!("{}/hub/library/nginx:1.25 {nginx}\n{not_running}\n", shipped.registry.host());
     let old = json!({
         "metadata": {"name": "portolan-lock-7", "labels": {"portolan.dev/lock": "true"}},
         "data": {"lock.txt": other},
     });
     shipped.make("api/v1", "portolan", "configmaps", &old);
-    let (code, _, said) =
+    let (code, maps, said) =
         shipped.portolan_as(&["lock", "--cluster", "-o", "configmaps"], &shipped.kubeconfig());
     assert_eq!(code, 0, "{said}");
+    assert!(maps.contains(&not_running), "what does not run now keeps its line: {maps}");
     assert!(said.contains("ConfigMap `portolan-lock-7` is from an earlier run"), "{said}");
     assert!(said.contains("these ConfigMaps would be refused: ConfigMap `portolan-lock-1`"), "{said}");
     shipped.plane.kubectl.must(&["--namespace=portolan", "delete", "configmap", "portolan-lock-7"], "");
