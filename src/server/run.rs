@@ -270,8 +270,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         }
     };
     parts.shutdown().await;
+    // No admission is left that could add a line. What follows may take a while, and the process may be killed in it.
+    if let Err(error) = admission.log.close(CLOSE_LIMIT) {
+        tracing::error!(%error, "audit lines are lost");
+    }
     if let Some(answers) = &answers {
-        answers.end().await;
+        tokio::select! {
+            () = answers.end() => {}
+            () = shutdown.reached(Phase::Stopping) => {}
+        }
     }
     ops_shutdown.drain();
     if ops_serving.await.is_err() {
@@ -279,9 +286,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     }
     if status_serving.await.is_err() {
         tracing::warn!("the status port ended early");
-    }
-    if let Err(error) = admission.log.close(CLOSE_LIMIT) {
-        tracing::error!(%error, "audit lines are lost");
     }
     ended
 }

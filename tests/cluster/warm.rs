@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -20,6 +21,7 @@ use crate::{
 trials!["warm";
     after_every_replica_was_killed_what_ran_before_is_pinned_the_same,
     after_every_replica_was_stopped_what_ran_before_is_pinned_the_same,
+    a_second_signal_ends_the_wait_for_the_lease,
     one_replica_at_a_time_writes_and_when_it_dies_another_does,
     answers_got_with_a_login_are_for_that_login_and_nothing_of_it_is_written,
     what_cannot_be_read_is_said_and_the_rest_is_used,
@@ -125,6 +127,31 @@ fn after_every_replica_was_stopped_what_ran_before_is_pinned_the_same() -> Outco
         scene.until_called(portolan);
         scene.all_stale(portolan, &[("nginx:1.25", &nginx), ("redis:7", &redis)]);
     }
+    Ok(())
+}
+
+fn a_second_signal_ends_the_wait_for_the_lease() -> Outcome {
+    // The first one to write keeps the Lease for an hour.
+    let scene = scene(&["--keep-answers-every", "1h", "--drain-delay", "100ms"])?;
+    eventually(KEPT_LIMIT, || match metric(&scene.portolan, "portolan_lease_held") {
+        1 => Ok(()),
+        other => Err(other),
+    });
+    let mut other = scene.portolan.start_beside()?;
+    scene.push("hub/library/redis", "7");
+    scene.call(&other);
+    scene.until_called(&other);
+    scene.asks(&other, "redis:7");
+    other.process.signal("TERM");
+    eventually(CALLED_LIMIT, || match TcpStream::connect(&other.address) {
+        Ok(_) => Err("it still listens"),
+        Err(_) => Ok(()),
+    });
+    let status = other.terminate();
+    assert!(status.success(), "{status}");
+    let output = other.process.output();
+    assert!(output.contains("a second signal came"), "{output}");
+    assert!(!output.contains("the Lease was not to be had in time"), "{output}");
     Ok(())
 }
 
