@@ -33,7 +33,7 @@ pub struct KeepAnswers {
     pub every: Duration,
 }
 
-/// What writes and reads them.
+/// What writes and reads them. Only made where some are to be kept.
 #[derive(Clone)]
 pub(super) struct AnswerKeeper {
     pub(super) admission: Arc<Admission>,
@@ -56,10 +56,6 @@ pub(super) async fn wait_for_answers(mut read: watch::Receiver<bool>) {
 impl AnswerKeeper {
     /// Goes on for ever, whatever happens in it. Dropping the future stops it.
     pub(super) async fn follow(self) {
-        if self.keep.entries == 0 {
-            self.read.send_replace(true);
-            return std::future::pending().await;
-        }
         let failed = |error| {
             self.admission.metrics.answers_errors.inc();
             tracing::error!(%error, "keeping answers in the cluster failed, beginning anew");
@@ -73,7 +69,7 @@ impl AnswerKeeper {
     /// A replica that does not hold the Lease waits that long for it, if it has something to say: when all end at
     /// once, each has its turn.
     pub(super) async fn end(&self) {
-        if self.keep.entries > 0 && *self.read.borrow() {
+        if *self.read.borrow() {
             match tokio::time::timeout(LAST_LIMIT, self.write_last()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.failed(&error, true),

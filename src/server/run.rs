@@ -143,14 +143,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let table = table_place(&settings.table);
     let own_namespace = admission.options.own_namespace.clone();
     // Outside a cluster the namespace of the table's ConfigMap stands for Portolan's own.
-    let namespace = own_namespace.or_else(|| table.as_ref().map(|table| table.namespace.clone()));
-    let validation =
-        Arc::new(Validation { lock_namespace: namespace.clone(), table, metrics: Arc::clone(&metrics) });
+    let namespace = own_namespace.clone().or_else(|| table.as_ref().map(|table| table.namespace.clone()));
+    let validation = Arc::new(Validation { lock_namespace: namespace, table, metrics: Arc::clone(&metrics) });
     let client = match (&admission.options.own_namespace, &settings.table) {
         (None, TableSource::File(_)) => None,
         _ => Some(cluster::Client::connect(cluster::WatchPolicy::default()).await?),
     };
-    let answers = client.as_ref().zip(namespace).map(|(client, namespace)| AnswerKeeper {
+    // A process outside a cluster sees another network than the replicas do, and has no turn among them.
+    let answers_namespace = own_namespace.filter(|_| settings.keep_answers.entries > 0);
+    let answers = client.as_ref().zip(answers_namespace).map(|(client, namespace)| AnswerKeeper {
         admission: Arc::clone(&admission),
         answers: Answers::new(client, &namespace),
         lease: Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics)),

@@ -216,15 +216,16 @@ fn answers_got_with_a_login_are_for_that_login_and_nothing_of_it_is_written() ->
         .access(Access::Login)
         .registry_fields(&["credentials: harbor-pull"])
         .with_table_in_configmap()
+        .in_own_namespace()
         .arguments(&["--keep-answers-every", "1s", "--drain-delay", "100ms"])
         .start()?;
     let nginx = scene.push("hub/library/nginx", "1.25");
     assert_eq!(scene.asks(&scene.portolan, "nginx:1.25").0, nginx);
     scene.until_kept(1);
-    let secret = scene.api().read(&scene.path(&format!("secrets/{LOGIN_SECRET}"))).unwrap();
+    let secret = scene.api().read(&scene.own_path(&format!("secrets/{LOGIN_SECRET}"))).unwrap();
     let text = |field: &str| secret["metadata"][field].as_str().unwrap().to_owned();
     let key = format!("login-{}.{}", text("uid"), text("resourceVersion"));
-    let map = scene.api().read(&scene.path("configmaps/portolan-answers-1")).unwrap();
+    let map = scene.api().read(&scene.own_path("configmaps/portolan-answers-1")).unwrap();
     assert_eq!(map["data"].as_object().unwrap().keys().collect::<Vec<_>>(), [&key]);
     assert!(!map.to_string().contains(PASSWORD));
     scene.password_is_nowhere();
@@ -236,7 +237,19 @@ fn answers_got_with_a_login_are_for_that_login_and_nothing_of_it_is_written() ->
     scene.all_stale(&scene.portolan, &[("nginx:1.25", &nginx)]);
     // Another login may not see it, as far as anybody knows.
     let edit = json!({"stringData": {".dockerconfigjson": scene.docker_config_of("another")}}).to_string();
-    scene.kubectl(&["patch", "secret", LOGIN_SECRET, "--type=merge", "--patch", &edit], "");
+    scene.plane.kubectl.must(
+        &[
+            "--namespace",
+            &scene.own_namespace,
+            "patch",
+            "secret",
+            LOGIN_SECRET,
+            "--type=merge",
+            "--patch",
+            &edit,
+        ],
+        "",
+    );
     scene.portolan.restart();
     scene.portolan.until_ready();
     scene.until_called(&scene.portolan);
@@ -255,8 +268,30 @@ fn what_cannot_be_read_is_said_and_the_rest_is_used() -> Outcome {
     let old = future.replace("2099", "1999").replace("nginx", "redis");
     let data = json!({"anonymous": format!("{future}\nnonsense\n{old}\n\u{fffd} a b c\n"), "foreign": "key"});
     let edit = json!({"data": data}).to_string();
-    scene.kubectl(&["patch", "configmap", "portolan-answers-1", "--type=merge", "--patch", &edit], "");
-    scene.kubectl(&["create", "configmap", "portolan-answers-2", "--from-literal=table.yaml=rules"], "");
+    scene.plane.kubectl.must(
+        &[
+            "--namespace",
+            &scene.own_namespace,
+            "patch",
+            "configmap",
+            "portolan-answers-1",
+            "--type=merge",
+            "--patch",
+            &edit,
+        ],
+        "",
+    );
+    scene.plane.kubectl.must(
+        &[
+            "--namespace",
+            &scene.own_namespace,
+            "create",
+            "configmap",
+            "portolan-answers-2",
+            "--from-literal=table.yaml=rules",
+        ],
+        "",
+    );
     scene.registry.kill();
     scene.portolan.start_anew();
     scene.portolan.until_ready();
@@ -275,7 +310,7 @@ fn what_cannot_be_read_is_said_and_the_rest_is_used() -> Outcome {
     assert!(warnings[1].contains("`portolan-answers-2`, key `table.yaml`"), "{}", warnings[1]);
     // Written anew with the next write, with the time that it counts for; what is not ours stays.
     eventually(KEPT_LIMIT, || {
-        let map = scene.api().read(&scene.path("configmaps/portolan-answers-1")).unwrap();
+        let map = scene.api().read(&scene.own_path("configmaps/portolan-answers-1")).unwrap();
         let text = map["data"]["anonymous"].as_str().unwrap_or_default().to_owned();
         assert_eq!(map["data"]["foreign"], "key");
         if text.contains("nginx") && text.lines().count() == 1 && !text.contains("2099") {
@@ -357,7 +392,7 @@ impl Scene {
 
     /// The lines that are kept.
     fn kept(&self) -> Vec<String> {
-        kept(self.api(), &self.namespace)
+        kept(self.api(), &self.own_namespace)
     }
 
     /// Waits until so many answers are kept.
@@ -370,13 +405,13 @@ impl Scene {
 
     /// Who holds the Lease.
     fn holder(&self) -> Value {
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/portolan", self.namespace);
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/portolan", self.own_namespace);
         self.api().read(&path).unwrap()["spec"]["holderIdentity"].clone()
     }
 
     /// Who has written answers, and when.
     fn writes(&self) -> Vec<(String, String)> {
-        let events = self.plane.audit_events(&self.namespace, "configmaps");
+        let events = self.plane.audit_events(&self.own_namespace, "configmaps");
         let ours = events.iter().filter(|event| {
             event["objectRef"]["name"].as_str().is_some_and(|name| name.starts_with("portolan-answers-"))
         });
@@ -414,9 +449,9 @@ fn kept(api: &crate::support::Api, namespace: &str) -> Vec<String> {
     texts.flat_map(|text| text.as_str().unwrap().lines().map(str::to_owned)).collect()
 }
 
-/// A scene whose table is in a ConfigMap, so that its namespace stands for Portolan's own.
+/// A scene in which Portolan is in the cluster, as far as it can tell.
 fn scene(arguments: &[&str]) -> Result<Scene, Missing> {
-    Scene::with_rules(RULES).with_table_in_configmap().arguments(arguments).start()
+    Scene::with_rules(RULES).with_table_in_configmap().in_own_namespace().arguments(arguments).start()
 }
 
 fn metric(portolan: &Portolan, name: &str) -> u64 {

@@ -32,6 +32,8 @@ pub struct Scene {
     pub second: Option<Registry>,
     /// Its namespace.
     pub namespace: String,
+    /// Where Portolan keeps things and reads the registry's login.
+    pub own_namespace: String,
     /// What stands before the registry, if it is to be slow.
     front: Option<DelayProxy>,
     /// The control plane, which others use too.
@@ -49,6 +51,7 @@ pub struct SceneBuilder {
     rules: String,
     second: bool,
     table_in_configmap: bool,
+    with_own_namespace: bool,
 }
 
 impl Scene {
@@ -64,6 +67,7 @@ impl Scene {
             rules: rules.to_owned(),
             second: false,
             table_in_configmap: false,
+            with_own_namespace: false,
         }
     }
 
@@ -132,6 +136,11 @@ impl Scene {
     /// A path of the API below the scene's namespace, for core objects: `pods/web`.
     pub fn path(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}/{rest}", self.namespace)
+    }
+
+    /// The same below Portolan's own namespace.
+    pub fn own_path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/{rest}", self.own_namespace)
     }
 
     /// Reads a Pod.
@@ -210,6 +219,12 @@ impl SceneBuilder {
         self
     }
 
+    /// With Portolan in a namespace of its own, as in a cluster: what it keeps and the registry's login are there.
+    pub fn in_own_namespace(mut self) -> Self {
+        self.with_own_namespace = true;
+        self
+    }
+
     /// Starts everything, and waits until the API server calls the webhook.
     pub fn start(self) -> Result<Scene, Missing> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -226,12 +241,19 @@ impl SceneBuilder {
         }
         let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         make_namespace(&plane.api, &namespace, &namespace);
+        let own_namespace = if self.with_own_namespace {
+            let name = format!("{namespace}-own");
+            make_namespace(&plane.api, &name, &name);
+            name
+        } else {
+            namespace.clone()
+        };
         if registry.has_login() {
             let secret = json!({
                 "metadata": {"name": LOGIN_SECRET}, "type": "kubernetes.io/dockerconfigjson",
                 "stringData": {".dockerconfigjson": registry.docker_config()},
             });
-            plane.api.create(&format!("/api/v1/namespaces/{namespace}/secrets"), &secret).unwrap();
+            plane.api.create(&format!("/api/v1/namespaces/{own_namespace}/secrets"), &secret).unwrap();
         }
         if self.plane == Plane::WithNode {
             plane.let_node_reach(&registry);
@@ -245,6 +267,9 @@ impl SceneBuilder {
         } else {
             options.table = Some(table);
         }
+        if self.with_own_namespace {
+            options.variables.push(("POD_NAMESPACE", own_namespace.clone().into()));
+        }
         let portolan = Portolan::start(&options)?;
         let mut configuration = plane.shipped_webhook();
         if self.fails_closed {
@@ -254,7 +279,7 @@ impl SceneBuilder {
         }
         let webhook = Webhook::register(&plane.api, &namespace, &namespace, configuration, &portolan.address);
         wait_called(&plane.api, &portolan, &namespace);
-        Ok(Scene { webhook, portolan, registry, second, namespace, front, plane })
+        Ok(Scene { webhook, portolan, registry, second, namespace, own_namespace, front, plane })
     }
 }
 

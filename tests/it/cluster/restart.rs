@@ -29,6 +29,11 @@ impl Serve {
     }
 
     fn start_with(server: &FakeApiServer, arguments: &[&str]) -> Self {
+        Self::start_in(server, Some(NAMESPACE), arguments)
+    }
+
+    /// `namespace` is the one that it runs in.
+    fn start_in(server: &FakeApiServer, namespace: Option<&str>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
         let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -42,6 +47,7 @@ impl Serve {
             .env_clear()
             .env("HOME", folder.path())
             .env("KUBECONFIG", folder.path().join("kubeconfig"))
+            .envs(namespace.map(|namespace| ("POD_NAMESPACE", namespace)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -160,11 +166,22 @@ async fn kept_answers_can_be_switched_off() {
     server.put("configmaps", TABLE, &table(GOOD));
     let serve = Serve::start_with(&server, &["--keep-answers", "0"]);
     serve.says(&["\nready\n"]).await;
-    // Who holds the Lease is another matter.
-    serve.measures("portolan_lease_held 1").await;
-    assert!(
-        !server.requests().iter().any(|request| request.contains("portolan-answers-")),
-        "{:?}",
-        server.requests()
-    );
+    serve.measures("portolan_lease_held 0").await;
+    assert_eq!(of_answers(&server), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn outside_a_cluster_no_answers_are_kept() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table(GOOD));
+    let serve = Serve::start_in(&server, None, &[]);
+    serve.says(&["\nready\n"]).await;
+    serve.measures("portolan_lease_held 0").await;
+    assert_eq!(of_answers(&server), Vec::<String>::new());
+}
+
+/// Every request that has to do with kept answers.
+fn of_answers(server: &FakeApiServer) -> Vec<String> {
+    let is_one = |request: &String| request.contains("portolan-answers-") || request.contains("leases");
+    server.requests().into_iter().filter(is_one).collect()
 }
