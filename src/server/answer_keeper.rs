@@ -41,14 +41,25 @@ pub(super) struct AnswerKeeper {
     pub(super) lease: Lease,
     pub(super) policy: CachePolicy,
     pub(super) keep: KeepAnswers,
-    /// Whether they were read.
-    pub(super) read: watch::Sender<bool>,
+    pub(super) reading: watch::Sender<Reading>,
 }
 
-/// Waits until the kept answers were read, and no longer than [`READ_LIMIT`]: they are no condition of being ready.
-pub(super) async fn wait_for_answers(mut read: watch::Receiver<bool>) {
-    let was_read = async { read.wait_for(|was_read| *was_read).await.is_ok() };
-    if tokio::time::timeout(READ_LIMIT, was_read).await.is_err() {
+/// How far reading them has come; in this order.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Reading {
+    /// Not once.
+    Untried,
+    /// Tried in vain; it is tried again.
+    Failed,
+    /// They were read.
+    Done,
+}
+
+/// Waits until reading the kept answers was tried, and no longer than [`READ_LIMIT`]: they are no condition of being
+/// ready.
+pub(super) async fn wait_for_answers(mut reading: watch::Receiver<Reading>) {
+    let was_tried = async { reading.wait_for(|reading| *reading > Reading::Untried).await.is_ok() };
+    if tokio::time::timeout(READ_LIMIT, was_tried).await.is_err() {
         tracing::warn!("the answers kept in the cluster could not be read yet");
     }
 }
@@ -69,7 +80,7 @@ impl AnswerKeeper {
     /// A replica that does not hold the Lease waits that long for it, if it has something to say: when all end at
     /// once, each has its turn.
     pub(super) async fn end(&self) {
-        if *self.read.borrow() {
+        if *self.reading.borrow() == Reading::Done {
             match tokio::time::timeout(LAST_LIMIT, self.write_last()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.failed(&error, true),
@@ -98,7 +109,7 @@ impl AnswerKeeper {
     }
 
     async fn read_and_write(self) {
-        if !*self.read.borrow() {
+        if *self.reading.borrow() != Reading::Done {
             self.restore().await;
         }
         loop {
@@ -116,6 +127,7 @@ impl AnswerKeeper {
                 Ok(kept) => break kept,
                 Err(error) => self.failed(&error, pause == AGAIN),
             }
+            self.reading.send_replace(Reading::Failed);
             tokio::time::sleep(pause).await;
             pause = LONGEST_AGAIN.min(pause * 2);
         };
@@ -128,7 +140,7 @@ impl AnswerKeeper {
         metrics.answers_restored.set(i64::try_from(restored).unwrap_or(i64::MAX));
         metrics.answers_kept.set(i64::try_from(read).unwrap_or(i64::MAX));
         tracing::info!(read, restored, "answers kept in the cluster are there for want of a registry");
-        self.read.send_replace(true);
+        self.reading.send_replace(Reading::Done);
     }
 
     /// The youngest ones, as many as may be kept.

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
     Settings, Shutdown, TableSource,
-    answer_keeper::{AnswerKeeper, wait_for_answers},
+    answer_keeper::{AnswerKeeper, Reading, wait_for_answers},
     fights::tell_forever,
     file::watch_file,
     lock_check::{self, check_forever},
@@ -157,7 +157,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         lease: Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics)),
         policy: settings.cache,
         keep: settings.keep_answers,
-        read: watch::Sender::new(false),
+        reading: watch::Sender::new(Reading::Untried),
     });
     let lock_source = LockSource::new(settings.lock, &admission, &settings.table);
     let status = Arc::new(StatusSources {
@@ -229,7 +229,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             let lock = wait_for_lock(&admission, tables.clone(), lock_progress);
             let answers = async {
                 if let Some(answers) = &answers {
-                    wait_for_answers(answers.read.subscribe()).await;
+                    wait_for_answers(answers.reading.subscribe()).await;
                 }
             };
             tokio::join!(lock, answers);

@@ -44,6 +44,8 @@ pub(super) enum Mood {
     Stall,
     /// So when it is asked for the answers that are kept, else as it should.
     StallAnswers,
+    /// Refuses to show the answers that are kept, as with an old role; else as it should.
+    RefuseAnswers,
     /// Somebody else is faster with every replacement.
     BeFaster,
     /// Answers 200 with something else than was asked for, holding a canary.
@@ -286,7 +288,7 @@ async fn list(
     };
     match mood {
         Mood::RefuseWatch(code) if watching => return refusal(code),
-        Mood::Well | Mood::RefuseWatch(_) | Mood::StallAnswers => {}
+        Mood::Well | Mood::RefuseWatch(_) | Mood::StallAnswers | Mood::RefuseAnswers => {}
         other => return moody(other).await,
     }
     let named = parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
@@ -330,8 +332,9 @@ async fn read(
         shared.requests.push(format!("get {kind}/{name}"));
         shared.mood
     };
-    let is_stalled = mood == Mood::StallAnswers && name.starts_with("portolan-answers-");
-    if is_stalled || !matches!(mood, Mood::Well | Mood::BeFaster | Mood::StallAnswers) {
+    let is_of_answers = matches!(mood, Mood::StallAnswers | Mood::RefuseAnswers);
+    let is_asked_for_them = name.starts_with("portolan-answers-");
+    if !(mood == Mood::Well || mood == Mood::BeFaster || is_of_answers && !is_asked_for_them) {
         return moody(mood).await;
     }
     let shared = shared.lock().unwrap();
@@ -354,7 +357,7 @@ async fn apply(
         shared.requests.push(format!("apply {kind}/{name}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
         return moody(mood).await;
     }
     // JSON is YAML.
@@ -375,7 +378,7 @@ async fn create(
         shared.requests.push(format!("create {kind}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
         return moody(mood).await;
     }
     let object: Value = serde_json::from_slice(&body).unwrap();
@@ -399,7 +402,7 @@ async fn replace(
         shared.requests.push(format!("replace {kind}/{name}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
         return moody(mood).await;
     }
     let object: Value = serde_json::from_slice(&body).unwrap();
@@ -418,7 +421,7 @@ async fn create_event(State(shared): SharedState, Path(namespace): Path<String>,
         shared.requests.push("create events".to_owned());
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers) {
+    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
         return moody(mood).await;
     }
     let event: Value = serde_json::from_slice(&body).unwrap();
@@ -438,6 +441,7 @@ async fn moody(mood: Mood) -> Response {
     match mood {
         Mood::Refuse(code) | Mood::RefuseWatch(code) => refusal(code),
         Mood::BeFaster => refusal(409),
+        Mood::RefuseAnswers => refusal(403),
         Mood::Stall | Mood::StallAnswers => std::future::pending().await,
         Mood::Babble => "canary: this is no JSON".into_response(),
         Mood::Well => unreachable!("the caller answers well itself"),

@@ -161,6 +161,20 @@ async fn a_start_waits_for_the_kept_answers_a_moment_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_start_does_not_wait_for_answers_that_it_may_not_read() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &table(GOOD));
+    server.set_mood(Mood::RefuseAnswers);
+    let serve = Serve::start(&server);
+    serve.says(&["[+] table ok\n", "\nready\n"]).await;
+    let log = serve.log();
+    assert!(log.contains("cannot read or write the answers kept in the cluster"), "{log}");
+    assert!(!log.contains("could not be read yet"), "{log}");
+    server.set_mood(Mood::Well);
+    eventually("they are read", async || serve.log().contains("answers kept in the cluster are there")).await;
+}
+
+#[tokio::test]
 async fn kept_answers_can_be_switched_off() {
     let server = FakeApiServer::start().await;
     server.put("configmaps", TABLE, &table(GOOD));
