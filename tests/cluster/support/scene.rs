@@ -51,7 +51,14 @@ pub struct SceneBuilder {
     rules: String,
     second: bool,
     table_in_configmap: bool,
-    with_own_namespace: bool,
+    home: Home,
+}
+
+/// Where Portolan takes itself to be.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Home {
+    Elsewhere,
+    InCluster,
 }
 
 impl Scene {
@@ -67,7 +74,7 @@ impl Scene {
             rules: rules.to_owned(),
             second: false,
             table_in_configmap: false,
-            with_own_namespace: false,
+            home: Home::Elsewhere,
         }
     }
 
@@ -221,7 +228,7 @@ impl SceneBuilder {
 
     /// With Portolan in a namespace of its own, as in a cluster: what it keeps and the registry's login are there.
     pub fn in_own_namespace(mut self) -> Self {
-        self.with_own_namespace = true;
+        self.home = Home::InCluster;
         self
     }
 
@@ -241,7 +248,7 @@ impl SceneBuilder {
         }
         let namespace = format!("scene-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         make_namespace(&plane.api, &namespace, &namespace);
-        let own_namespace = if self.with_own_namespace {
+        let own_namespace = if self.home == Home::InCluster {
             let name = format!("{namespace}-own");
             make_namespace(&plane.api, &name, &name);
             name
@@ -267,7 +274,7 @@ impl SceneBuilder {
         } else {
             options.table = Some(table);
         }
-        if self.with_own_namespace {
+        if self.home == Home::InCluster {
             options.variables.push(("POD_NAMESPACE", own_namespace.clone().into()));
         }
         let portolan = Portolan::start(&options)?;
