@@ -23,6 +23,7 @@ mod table_watch;
 mod trouble;
 mod workloads;
 
+pub(crate) use self::answers::aside;
 pub use self::{
     answers::{Answers, AnswersProblem, Kept, KeptAnswer, LineProblem, Plan, answers_names},
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},

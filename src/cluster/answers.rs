@@ -292,7 +292,7 @@ fn render(answers: &[KeptAnswer]) -> ([Data; MAPS], usize) {
 }
 
 /// Does what would keep a worker from admissions for a while.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

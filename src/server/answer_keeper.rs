@@ -19,7 +19,7 @@ use tokio::{
 use self::merge::{Merge, age};
 use crate::{
     admission::Admission,
-    cluster::{Answers, CallError, Kept, KeptAnswer, Lease, Plan},
+    cluster::{Answers, CallError, Kept, KeptAnswer, Lease, Plan, aside},
     registry::{CachePolicy, LoginName, PastAnswer},
     tls::wall_clock,
 };
@@ -135,26 +135,13 @@ impl AnswerKeeper {
             tracing::warn!(%problem, "answers kept in the cluster cannot be read");
         }
         let read = kept.answers.len();
-        let restored = self.admission.resolver.restore(self.past(kept.answers), Instant::now());
+        let (resolver, entries) = (self.admission.resolver.clone(), self.keep.entries);
+        let restored = aside(move || resolver.restore(past(kept.answers, entries), Instant::now())).await;
         let metrics = &self.admission.metrics;
         metrics.answers_restored.set(i64::try_from(restored).unwrap_or(i64::MAX));
         metrics.answers_kept.set(i64::try_from(read).unwrap_or(i64::MAX));
         tracing::info!(read, restored, "answers kept in the cluster are there for want of a registry");
         self.reading.send_replace(Reading::Done);
-    }
-
-    /// The youngest ones, as many as may be kept.
-    fn past(&self, mut answers: Vec<KeptAnswer>) -> Vec<PastAnswer> {
-        let now = wall_clock();
-        answers.sort_by_key(|answer| age(answer, now));
-        answers.truncate(self.keep.entries);
-        let past = answers.into_iter().map(|answer| PastAnswer {
-            age: age(&answer, now),
-            reference: answer.reference,
-            digest: answer.digest,
-            login: answer.login.map_or(LoginName::Anonymous, LoginName::Origin),
-        });
-        past.collect()
     }
 
     /// While the Lease is held: writes once, as soon as there is something new, and then holds it for as long as nobody
@@ -221,6 +208,20 @@ impl AnswerKeeper {
             tracing::warn!(%error, "cannot read or write the answers kept in the cluster, trying again");
         }
     }
+}
+
+/// The youngest ones, as many as may be kept.
+fn past(mut answers: Vec<KeptAnswer>, entries: usize) -> Vec<PastAnswer> {
+    let now = wall_clock();
+    answers.sort_by_key(|answer| age(answer, now));
+    answers.truncate(entries);
+    let past = answers.into_iter().map(|answer| PastAnswer {
+        age: age(&answer, now),
+        reference: answer.reference,
+        digest: answer.digest,
+        login: answer.login.map_or(LoginName::Anonymous, LoginName::Origin),
+    });
+    past.collect()
 }
 
 /// Runs what ends only by a panic, again after each, for ever. It has a task of its own, so that a panic gets no
