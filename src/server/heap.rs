@@ -30,11 +30,11 @@ static KEPT: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
 fn blocks_of(class: usize) -> usize {
     match class {
         // Parts of the records that wait for the audit log.
-        ..72 => 128,
+        ..72 => 256,
         // The longer ones, and buffers of 4, 8 and 16 KiB, of which each connection keeps some.
-        72..256 | 292 | 584 | 1169 => 48,
+        72..256 | 292 | 584 | 1169 => 96,
         // What a request is read into and answered from; a worker has few in hand at once.
-        _ => 8,
+        _ => 16,
     }
 }
 
