@@ -3,8 +3,11 @@
 use std::{
     fs::{self, File},
     io,
+    net::TcpListener,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Duration,
 };
@@ -119,7 +122,18 @@ pub fn is_static(program: &Path) -> bool {
     (0..count).all(|header| number(place + header * size, 4) != 3)
 }
 
-/// A port of that address on which nothing listens now.
+/// The ports that tests listen on: below those that the kernel gives to outgoing connections and to whoever lets
+/// it choose, so that none is taken between its choice and its use, and below the ports of Services.
+const PORTS: RangeInclusive<u16> = 20_000..=29_999;
+
+/// A port of that address on which nothing listens now, and that no other test of this run is given.
 pub fn free_port(address: &str) -> u16 {
-    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.end() - PORTS.start() + 1;
+    // Two runs on one machine begin at different ports.
+    let first = u16::try_from(std::process::id() * 97 % u32::from(count)).unwrap();
+    (0..count)
+        .map(|_| PORTS.start() + (first + TAKEN.fetch_add(1, Ordering::Relaxed) % count) % count)
+        .find(|port| TcpListener::bind((address, *port)).is_ok())
+        .expect("a port on which nobody listens")
 }

@@ -1,6 +1,6 @@
 //! `portolan serve` as a process that starts while its table is broken, or what it keeps in the cluster cannot be read.
 
-use std::{fs, net::TcpListener, process::Stdio};
+use std::{fs, process::Stdio};
 
 use portolan::cluster::LAST_GOOD;
 use serde_json::json;
@@ -19,7 +19,6 @@ const GOOD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n  -
 /// A running `portolan serve`; it ends with this value.
 struct Serve {
     _process: Child,
-    ops: String,
     folder: TempDir,
 }
 
@@ -36,11 +35,10 @@ impl Serve {
     fn start_in(server: &FakeApiServer, namespace: Option<&str>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
-        let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
-            .args(["serve", "--tls-self", "--listen", "127.0.0.1:0", "--ops-listen", &ops])
-            .args(["--status-listen", "127.0.0.1:0"])
+            .args(["serve", "--tls-self", "--listen", "127.0.0.1:0"])
+            .args(["--ops-listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
             .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
             .args(arguments)
             .current_dir(folder.path())
@@ -54,17 +52,26 @@ impl Serve {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { _process: process, ops, folder }
+        Self { _process: process, folder }
     }
 
     /// Asks the ops port; empty until it answers.
     async fn ops(&self, path: &str) -> String {
-        let Ok(mut connection) = TcpStream::connect(&self.ops).await else { return String::new() };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ops);
+        let Some(ops) = self.ops_address() else { return String::new() };
+        let Ok(mut connection) = TcpStream::connect(&ops).await else { return String::new() };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {ops}\r\nConnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    /// Where it says that its ops port is.
+    fn ops_address(&self) -> Option<String> {
+        self.log().lines().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(line["ops"].as_str()?.to_owned())
+        })
     }
 
     /// Waits until `/readyz?verbose` says all of these.
