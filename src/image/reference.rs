@@ -112,6 +112,25 @@ impl Reference {
         (reference.start == 0 && reference.name().len() <= MAX_NAME).then_some(reference)
     }
 
+    /// The same tag and digest under another name, whose first `registry_end` bytes are a registry.
+    ///
+    /// `None` if [`Self::from_normalised`] takes the text for none: the rest of the name is no repository, a reader
+    /// would normalise it to something else, or it is too long.
+    pub fn renamed(&self, name: &str, registry_end: usize) -> Option<Self> {
+        let (registry, repository) =
+            (name.get(..registry_end)?, name.get(registry_end..)?.strip_prefix('/')?);
+        let is_official = registry == DEFAULT_REGISTRY && split(repository, b'/').is_none();
+        if is_official || name.len() > MAX_NAME || !is_path(repository) {
+            return None;
+        }
+        let version = self.part(self.name_end, self.buffer.len());
+        let mut buffer = String::with_capacity(name.len() + version.len());
+        buffer.push_str(name);
+        buffer.push_str(version);
+        let tag_end = name.len() + (self.tag_end - self.name_end);
+        Some(Self { buffer: buffer.into(), start: 0, registry_end, name_end: name.len(), tag_end })
+    }
+
     /// The text as it was written.
     pub fn written(&self) -> &str {
         let end = if self.start == 0 { self.buffer.len() } else { self.start };
@@ -198,7 +217,7 @@ impl FromStr for Reference {
 /// needs a `.`, a `:`, an upper-case letter or the name `localhost`).
 pub fn is_registry(text: &str) -> bool {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, rest)) = rest.split_once(']') else {
+        let Some((address, rest)) = split(rest, b']') else {
             return false;
         };
         if address.is_empty() || !address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':') {
@@ -206,13 +225,13 @@ pub fn is_registry(text: &str) -> bool {
         }
         (None, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("")) })
     } else {
-        match text.split_once(':') {
+        match split(text, b':') {
             Some((host, port)) => (Some(host), Some(port)),
             None => (Some(text), None),
         }
     };
     port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
-        && host.is_none_or(|host| host.split('.').all(is_label))
+        && host.is_none_or(|host| host.as_bytes().split(|byte| *byte == b'.').all(is_label))
 }
 
 /// Whether `text` is a tag.
@@ -255,7 +274,7 @@ impl<'a> Parts<'a> {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (rest, None),
         };
-        let (repository, tag) = match rest.rsplit_once(':') {
+        let (repository, tag) = match split_last(rest, b':') {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (rest, None),
         };
@@ -289,11 +308,18 @@ fn split(text: &str, sign: u8) -> Option<(&str, &str)> {
     Some((text.get(..position)?, text.get(position + 1..)?))
 }
 
+/// What stands before the last `sign`, an ASCII character, and what behind.
+fn split_last(text: &str, sign: u8) -> Option<(&str, &str)> {
+    let position = text.bytes().rposition(|byte| byte == sign)?;
+    Some((text.get(..position)?, text.get(position + 1..)?))
+}
+
 /// Whether the first of several segments is a registry (`splitDockerDomain`).
 fn names_registry(segment: &str) -> bool {
+    let is_upper = |character: char| character.to_lowercase().ne(std::iter::once(character));
     segment == "localhost"
-        || segment.bytes().any(|byte| matches!(byte, b'.' | b':'))
-        || segment.chars().any(|character| character.to_lowercase().ne(std::iter::once(character)))
+        || segment.bytes().any(|byte| matches!(byte, b'.' | b':' | b'A'..=b'Z'))
+        || (!segment.is_ascii() && segment.chars().any(is_upper))
 }
 
 /// A segment of a repository: lower-case letters and digits, joined by `.`, `_`, `__` or any number of `-`.
@@ -303,30 +329,31 @@ fn is_segment(text: &str) -> bool {
 
 /// Segments joined by `/`.
 fn is_path(text: &str) -> bool {
-    let mut bytes = text.bytes().peekable();
+    let mut rest = text.as_bytes();
     loop {
-        if !bytes.next().is_some_and(is_lower_alphanumeric) {
+        let behind = behind_run(rest, is_lower_alphanumeric);
+        if behind.len() == rest.len() {
             return false;
         }
-        while bytes.next_if(|byte| is_lower_alphanumeric(*byte)).is_some() {}
-        match bytes.next() {
-            None => return true,
-            Some(b'.' | b'/') => {}
-            Some(b'_') => {
-                bytes.next_if_eq(&b'_');
-            }
-            Some(b'-') => while bytes.next_if_eq(&b'-').is_some() {},
-            Some(_) => return false,
-        }
+        rest = match behind {
+            [] => return true,
+            [b'_', b'_', behind @ ..] | [b'.' | b'/' | b'_', behind @ ..] => behind,
+            [b'-', behind @ ..] => behind_run(behind, |byte| byte == b'-'),
+            _ => return false,
+        };
     }
 }
 
+/// What follows the bytes at the beginning that are as they should be.
+fn behind_run(bytes: &[u8], is_in: impl Fn(u8) -> bool) -> &[u8] {
+    let end = bytes.iter().position(|byte| !is_in(*byte)).unwrap_or(bytes.len());
+    bytes.get(end..).unwrap_or_default()
+}
+
 /// A label of a host name: letters, digits and `-`, the last neither first nor last.
-fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+fn is_label(text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first(), text.last()) else { return false };
+    *first != b'-' && *last != b'-' && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 fn is_lower_alphanumeric(byte: u8) -> bool {

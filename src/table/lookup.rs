@@ -196,7 +196,8 @@ impl Index {
 
 /// A name, and what is left of it when segments are taken from its end, down to the registry.
 fn prefixes(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(name), |name| name.rsplit_once('/').map(|(before, _)| before))
+    // Names are so short that looking at one byte after the other is faster than what the standard library does.
+    std::iter::successors(Some(name), |name| name.get(..name.bytes().rposition(|byte| byte == b'/')?))
 }
 
 /// What is left of a registry when labels are taken from its front, at least one: each with the port, if there is

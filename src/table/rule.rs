@@ -87,14 +87,9 @@ impl Rule {
         // More than enough for the text below, and no more than once for all images of a Pod, mostly.
         scratch.reserve(mirror.as_str().len() + reference.as_str().len());
         mirror.write(reference.registry(), rest, scratch);
-        if !mirror.is_exact() {
-            for (sign, part) in [(':', reference.tag()), ('@', reference.digest())] {
-                if let Some(part) = part {
-                    scratch.push(sign);
-                    scratch.push_str(part);
-                }
-            }
+        if mirror.is_exact() {
+            return Reference::from_normalised(scratch);
         }
-        Reference::from_normalised(scratch)
+        reference.renamed(scratch, mirror.registry().len())
     }
 }

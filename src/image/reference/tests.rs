@@ -100,6 +100,25 @@ proptest! {
     }
 
     #[test]
+    fn renaming_is_putting_the_text_together_and_reading_it(
+        written in "[a-z]{1,3}(:[a-zA-Z0-9_.-]{1,9})?(@sha256:[0-9a-f]{64})?",
+        registry in "docker\\.io|r\\.corp|localhost|R\\.corp:5000|\\[::1\\](:5000)?",
+        path in "(/[a-z0-9A-Z]{0,3}([._:-]{0,2}[a-z0-9]{1,3}){0,2}){0,3}|/a{246,253}",
+    ) {
+        let Ok(reference) = Reference::parse(&written) else { return Ok(()) };
+        let name = format!("{registry}{path}");
+        let renamed = reference.renamed(&name, registry.len());
+        let version = reference.as_str().strip_prefix(reference.name()).unwrap();
+        // Read whole, `r.corp:1` would be an official image, and the last colon of a path without a tag a tag's.
+        let read = Reference::from_normalised(&format!("{name}{version}")).filter(|read| read.name() == name);
+        prop_assert_eq!(&renamed, &read);
+        let parts = |reference: &Reference| {
+            [reference.written(), reference.registry(), reference.name(), reference.without_digest()].map(str::to_owned)
+        };
+        prop_assert_eq!(renamed.as_ref().map(parts), read.as_ref().map(parts));
+    }
+
+    #[test]
     fn no_input_panics(text in "\\PC{0,80}") {
         let _ = Reference::parse(&text);
     }
