@@ -18,11 +18,8 @@ pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
 /// instructions, where a copy of any length is a call.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + PART);
-    let rest = push_parts(out, text.as_bytes(), first_special);
-    let rest = push_parts(out, rest, |word: &[u8; WORD]| {
-        let found = specials(u64::from_le_bytes(*word));
-        (found != 0).then(|| found.trailing_zeros() as usize / 8)
-    });
+    let rest = push_parts(out, text.as_bytes());
+    let rest = push_words(out, rest);
     match text.as_bytes().last_chunk() {
         // The end of a plain text is copied together with some of what was before it, once more.
         Some(last) if specials(u64::from_le_bytes(*last)) == 0 => {
@@ -33,43 +30,66 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends `text` but for its end, which is shorter than `N` and is given back. `first` says which of `N` bytes is the
-/// first that may not stand for itself.
-#[inline]
-fn push_parts<'t, const N: usize>(
-    out: &mut Vec<u8>,
-    mut text: &'t [u8],
-    first: impl Fn(&[u8; N]) -> Option<usize>,
-) -> &'t [u8] {
+/// Appends `text` but for its end, which is shorter than a part and is given back.
+fn push_parts<'t>(out: &mut Vec<u8>, mut text: &'t [u8]) -> &'t [u8] {
+    // All, or all but the first: it has its backslash already and stands for itself behind it.
+    let mut looked_at = !0;
     while let Some((part, behind)) = text.split_first_chunk() {
         out.extend_from_slice(part);
-        let Some(plain) = first(part) else {
+        let found = specials_of_part(part) & looked_at;
+        if found == 0 {
+            (text, looked_at) = (behind, !0);
+            continue;
+        }
+        // Once more from the special one on.
+        let plain = found.trailing_zeros() as usize;
+        out.truncate(out.len() - PART + plain);
+        text = text.get(plain..).unwrap_or_default();
+        if let [control @ ..b' ', behind @ ..] = text {
+            push_byte(out, *control);
+            (text, looked_at) = (behind, !0);
+        } else {
+            out.push(b'\\');
+            looked_at = !1;
+        }
+    }
+    match text.split_first() {
+        Some((first, behind)) if looked_at != !0 => {
+            out.push(*first);
+            behind
+        }
+        _ => text,
+    }
+}
+
+/// Appends `text` but for its end, which is shorter than a word and is given back.
+#[inline]
+fn push_words<'t>(out: &mut Vec<u8>, mut text: &'t [u8]) -> &'t [u8] {
+    while let Some((word, behind)) = text.split_first_chunk() {
+        out.extend_from_slice(word);
+        let found = specials(u64::from_le_bytes(*word));
+        if found == 0 {
             text = behind;
             continue;
-        };
-        // Once more from the special one on.
-        out.truncate(out.len() - N + plain);
-        let Some((special, behind)) = text.get(plain..).and_then(<[u8]>::split_first) else { break };
-        if matches!(special, b'"' | b'\\') {
-            out.extend_from_slice(&[b'\\', *special]);
-        } else {
-            push_byte(out, *special);
         }
+        let plain = found.trailing_zeros() as usize / 8;
+        out.truncate(out.len() - WORD + plain);
+        let Some((special, behind)) = text.get(plain..).and_then(<[u8]>::split_first) else { break };
+        push_byte(out, *special);
         text = behind;
     }
     text
 }
 
-/// Which of sixteen bytes is the first that may not stand for itself in a string.
+/// Which of sixteen bytes may not stand for themselves in a string: a bit for each, the first the lowest.
 #[inline]
-fn first_special(part: &[u8; PART]) -> Option<usize> {
+pub(super) fn specials_of_part(part: &[u8; PART]) -> u32 {
     let part = u8x16::new(*part);
     let last_control = u8x16::splat(b' ' - 1);
     let found = part.simd_eq(u8x16::splat(b'"'))
         | part.simd_eq(u8x16::splat(b'\\'))
         | part.min(last_control).simd_eq(part);
-    let found = found.to_bitmask();
-    (found != 0).then(|| found.trailing_zeros() as usize)
+    found.to_bitmask()
 }
 
 fn push_byte(out: &mut Vec<u8>, byte: u8) {
@@ -93,7 +113,7 @@ fn push_byte(out: &mut Vec<u8>, byte: u8) {
 /// Of eight bytes, little end first, those that may not stand for themselves in a string have their highest bit set in
 /// what is given; behind the first of them others may have it too.
 #[inline]
-pub(super) fn specials(word: u64) -> u64 {
+fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
     let quotes = zeros(word ^ (ONES * u64::from(b'"')));
@@ -109,7 +129,7 @@ pub(super) fn is_special(byte: u8) -> bool {
 }
 
 /// Bytes that are compared at once.
-const PART: usize = 16;
+pub(super) const PART: usize = 16;
 
 /// Bytes of a word.
 const WORD: usize = 8;

@@ -1,7 +1,7 @@
 //! Strings: where they end, and what their escapes stand for.
 
 use super::{
-    super::json::{is_special, specials},
+    super::json::{PART, is_special, specials_of_part},
     Mistake, Reader,
 };
 
@@ -113,16 +113,13 @@ impl<'de> Reader<'de> {
 #[inline]
 fn find_special(text: &[u8], from: usize) -> usize {
     let mut at = from;
-    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
-        let found = specials(u64::from_le_bytes(*chunk));
+    while let Some(part) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = specials_of_part(part);
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += CHUNK;
+        at += PART;
     }
     let rest = text.get(at..).unwrap_or_default();
     rest.iter().position(|byte| is_special(*byte)).map_or(text.len(), |position| at + position)
 }
-
-/// A word of most machines: most strings in a review are about as long.
-const CHUNK: usize = 8;
