@@ -5,7 +5,7 @@
 
 use std::{fmt, io::Write as _};
 
-use crate::review::push_json;
+use crate::review::{push_escaped, push_json};
 
 /// A line that has at least its time.
 pub(super) struct Line<'b> {
@@ -48,7 +48,7 @@ impl<'b> Line<'b> {
 
     pub(super) fn number<const N: usize>(&mut self, name: &[u8; N], value: u64) {
         self.name(name);
-        write!(self.buffer, "{value}").expect("writing to memory cannot fail");
+        push_escaped(self.buffer, itoa::Buffer::new().format(value));
     }
 
     pub(super) fn list<const N: usize>(&mut self, name: &[u8; N], values: Option<&[Box<str>]>) {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use equivalent::Equivalent;
+use foldhash::fast::RandomState;
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{
@@ -25,8 +26,8 @@ use crate::image::{Digest, Reference};
 /// The answers and refusals of all registries.
 #[derive(Debug)]
 pub(super) struct Memory {
-    answers: Cache<Key, Arc<Known>>,
-    refusals: Cache<Key, Refused>,
+    answers: Cache<Key, Arc<Known>, RandomState>,
+    refusals: Cache<Key, Refused, RandomState>,
     /// What earlier processes were told, until this one is.
     pub(super) past: Past,
     /// What moments are counted from.
@@ -84,10 +85,9 @@ struct Refused {
 
 impl Memory {
     pub(super) fn new(policy: CachePolicy, now: Instant) -> Self {
-        let lru = EvictionPolicy::lru;
         Self {
-            answers: Cache::builder().max_capacity(policy.entries).eviction_policy(lru()).build(),
-            refusals: Cache::builder().max_capacity(policy.negative_entries).eviction_policy(lru()).build(),
+            answers: bounded(policy.entries),
+            refusals: bounded(policy.negative_entries),
             past: Past::new(&policy),
             start: now,
             policy,
@@ -212,6 +212,12 @@ impl Equivalent<Key> for Probe<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.login == key.login && *self.reference == key.reference
     }
+}
+
+/// A map of as many entries at the most, of which the least recently used goes.
+fn bounded<V: Clone + Send + Sync + 'static>(entries: u64) -> Cache<Key, V, RandomState> {
+    let builder = Cache::builder().max_capacity(entries).eviction_policy(EvictionPolicy::lru());
+    builder.build_with_hasher(RandomState::default())
 }
 
 pub(super) fn subject(reference: &Reference) -> Subject {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use foldhash::fast::RandomState;
 
 use super::{
     credentials::{Credentials, ScopedLogin},
@@ -27,13 +28,16 @@ pub(super) struct Registries {
 
 /// The registries at one moment.
 pub(super) struct Current {
-    by_name: HashMap<Box<str>, Arc<Host>>,
+    by_name: ByName,
     fallback: Option<Credentials>,
 }
 
+/// Registries by the host that references name.
+pub(super) type ByName = HashMap<Box<str>, Arc<Host>, RandomState>;
+
 impl Registries {
     pub(super) fn new(trust: Trust) -> Self {
-        let current = Current { by_name: HashMap::new(), fallback: None };
+        let current = Current { by_name: ByName::default(), fallback: None };
         Self { current: ArcSwap::from_pointee(current), writing: Mutex::new(()), trust }
     }
 
@@ -50,7 +54,7 @@ impl Registries {
     ) -> Result<(), ConfigureError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current();
-        let mut by_name = HashMap::with_capacity(endpoints.len());
+        let mut by_name = ByName::with_capacity_and_hasher(endpoints.len(), RandomState::default());
         for config in endpoints {
             let name: Box<str> = config.registry().into();
             if by_name.contains_key(&name) {
@@ -108,7 +112,7 @@ impl Registries {
 }
 
 impl Deref for Current {
-    type Target = HashMap<Box<str>, Arc<Host>>;
+    type Target = ByName;
 
     fn deref(&self) -> &Self::Target {
         &self.by_name

@@ -5,7 +5,6 @@
 //! time left. A fetch goes on when its asker gives up, and what it brings is kept.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,7 +22,7 @@ use super::{
     manifest::FetchError,
     memory::{Key, Memory, Refusal},
     policy::CachePolicy,
-    registries::Registries,
+    registries::{ByName, Registries},
     transport::Purpose,
     trust::Trust,
 };
@@ -327,7 +326,7 @@ impl Shared {
     /// Writes down what memory and pauses say of the first `count` mirrors, if somebody listens.
     fn hear_remembered(
         &self,
-        hosts: &HashMap<Box<str>, Arc<Host>>,
+        hosts: &ByName,
         question: &Question<'_>,
         count: usize,
         standing: impl Fn(&Reference) -> Standing,
@@ -368,7 +367,7 @@ impl Shared {
     /// The answer when nobody is left to ask: stale where a mirror did not say, else what they said together.
     fn conclude(
         &self,
-        hosts: &HashMap<Box<str>, Arc<Host>>,
+        hosts: &ByName,
         question: &Question<'_>,
         now: Instant,
         standing: impl Fn(usize) -> Standing,

@@ -111,7 +111,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, behind) = self.pointer();
         f.write_str(before)?;
-        self.index.fmt(f)?;
+        f.write_str(itoa::Buffer::new().format(self.index))?;
         f.write_str(behind)
     }
 }

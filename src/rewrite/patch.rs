@@ -4,7 +4,7 @@
 //! patch that fails refuses the Pod, also under failure policy Ignore. They are written into one text as they are
 //! found; the only paths that are not fixed end in the number of a container or volume.
 
-use std::{borrow::Cow, io::Write as _};
+use std::borrow::Cow;
 
 use super::{Judged, Place, Sources, sources};
 use crate::{
@@ -144,7 +144,7 @@ impl Operations<'_> {
         self.begin("replace");
         let (before, behind) = place.pointer();
         push_escaped(self.text, before);
-        write!(self.text, "{}", place.index).expect("writing to memory cannot fail");
+        push_escaped(self.text, itoa::Buffer::new().format(place.index));
         push_escaped(self.text, behind);
         self.end(Content::Text(to));
     }
