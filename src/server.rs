@@ -19,6 +19,7 @@ pub mod routes;
 mod run;
 mod settings;
 mod shutdown;
+mod sources;
 pub mod status;
 mod table_keeper;
 mod table_source;

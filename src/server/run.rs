@@ -1,35 +1,30 @@
-//! The wiring of `serve`: the one place that knows every adapter.
+//! The wiring of `serve`, from its start to its end: with [`super::sources`] the one place that knows every adapter.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    BindError, CertificateSource, Condition, ConfigMapName, DrainPolicy, Health, Limits, Listener, Phase,
-    Settings, Shutdown, TableSource,
+    BindError, DrainPolicy, Health, Limits, Listener, Phase, Settings, Shutdown, TableSource,
     answer_keeper::{AnswerKeeper, Reading, wait_for_answers},
     fights::tell_forever,
-    file::watch_file,
     lock_check::{self, check_forever},
-    lock_keeper::{LockKeeper, Progress, read_text, read_texts, wait_for_lock},
+    lock_keeper::wait_for_lock,
     routes, serve,
+    sources::{LockSource, Wiring, follow_certificate, follow_lock, follow_table, table_place},
     status::{self, StatusSources},
-    table_keeper::{Beside, TableKeeper},
 };
 use crate::{
-    admission::{Admission, Fights, TablePlace, Validation},
+    admission::{Admission, Fights, Validation},
     audit,
-    cluster::{
-        self, Answers, ConnectError, Events, LastGood, Lease, LeasePolicy, OwnerEvents, SecretNames,
-        TableText,
-    },
-    lock::{self, Lock},
+    cluster::{self, Answers, ConnectError, Events, Lease, LeasePolicy, OwnerEvents},
+    lock,
     metrics::{Metrics, RegistryResult},
-    registry::{Credentials, ReadCredentialsError, Resolver},
+    registry::{ReadCredentialsError, Resolver},
     table::{Problems, Table},
-    tls::{Acceptor, FollowFiles, IssueError, LivePair, PairFiles, ReadPairError, Renew},
+    tls::{Acceptor, IssueError, LivePair, ReadPairError},
 };
 
 /// Why the webhook could not start, or ended without being asked to.
@@ -289,217 +284,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         tracing::warn!("the status port ended early");
     }
     ended
-}
-
-fn follow_certificate(
-    source: CertificateSource,
-    live: &Arc<LivePair>,
-    metrics: &Arc<Metrics>,
-    parts: &mut JoinSet<&'static str>,
-) -> Result<(), ServeError> {
-    let files = match source {
-        CertificateSource::Directory(folder) => PairFiles::in_directory(&folder),
-        CertificateSource::Files { certificate, key } => PairFiles::new(certificate, key),
-        CertificateSource::SelfSigned { ca_file } => {
-            let renew = Renew::start(&[], Arc::clone(live), Arc::clone(metrics))?;
-            if let Some(path) = ca_file {
-                std::fs::write(&path, renew.authority())
-                    .map_err(|source| ServeError::CertificateFile { path, source })?;
-            }
-            parts.spawn(async move {
-                renew.run().await;
-                "certificate"
-            });
-            return Ok(());
-        }
-    };
-    let follow = FollowFiles::start(files, Arc::clone(live), Arc::clone(metrics))?;
-    parts.spawn(async move {
-        follow.run().await;
-        "certificate"
-    });
-    Ok(())
-}
-
-/// Where edits of the table come from, if they pass the API server.
-fn table_place(source: &TableSource) -> Option<TablePlace> {
-    match source {
-        TableSource::ConfigMap(ConfigMapName { namespace, name }) => {
-            Some(TablePlace { namespace: namespace.clone(), name: name.clone(), key: cluster::TABLE_KEY })
-        }
-        TableSource::File(_) => None,
-    }
-}
-
-/// What following table and lock needs of the service.
-struct Wiring<'a> {
-    admission: &'a Arc<Admission>,
-    health: &'a Health,
-    /// The cluster, where there is one.
-    client: Option<&'a cluster::Client>,
-    parts: &'a mut JoinSet<&'static str>,
-}
-
-fn follow_table(
-    source: TableSource,
-    tables: watch::Sender<u64>,
-    condition: Condition,
-    wiring: &mut Wiring<'_>,
-) -> Result<(), ServeError> {
-    let Wiring { admission, health, client, parts } = wiring;
-    let own_namespace = admission.options.own_namespace.as_deref();
-    // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
-    let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
-    let (names, wanted) = watch::channel(SecretNames::new());
-    let secrets_namespace = match (own_namespace, &source) {
-        (None, TableSource::ConfigMap(name)) => Some(name.namespace.as_str()),
-        (own, _) => own,
-    };
-    let secrets = client
-        .zip(secrets_namespace)
-        .map(|(client, namespace)| cluster::watch_secrets(client, namespace, wanted).secrets);
-    let (text, beside): (watch::Receiver<TableText>, Option<Beside>) = match source {
-        TableSource::ConfigMap(name) => {
-            let client = client.expect("one was made because the table is in a ConfigMap");
-            condition.note(format!("ConfigMap `{name}` was not read yet"));
-            let watching = cluster::watch_table(client, &name.namespace, &name.name);
-            follow_trouble(watching.trouble, health.condition("cluster"));
-            let namespace = own_namespace.unwrap_or(&name.namespace);
-            let last_good = LastGood::new(client, namespace, &name.to_string());
-            let beside = Beside {
-                keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
-                last_good,
-                events: Events::start(client.clone(), Arc::clone(&admission.metrics)),
-                name,
-            };
-            (watching.text, Some(beside))
-        }
-        TableSource::File(path) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ServeError::TableFile { path: path.clone(), source })?;
-            // At start a file with problems ends the process; later ones leave the last good table in force.
-            if let Err(source) = Table::parse(&text) {
-                return Err(ServeError::Table { path, source });
-            }
-            let read = |text: &str| TableText::Text { text: text.into(), resource_version: "".into() };
-            (watch_file(path, text, read), None)
-        }
-    };
-    let keeper = TableKeeper {
-        admission: Arc::clone(admission),
-        condition,
-        names,
-        secrets,
-        logins,
-        tables,
-        beside,
-        unrestored: None,
-    };
-    parts.spawn(async move {
-        keeper.follow(text).await;
-        "table"
-    });
-    Ok(())
-}
-
-/// Where the lock is.
-enum LockSource {
-    /// In the labelled ConfigMaps of this namespace.
-    ConfigMaps(String),
-    /// In this file.
-    File(PathBuf),
-    /// Nowhere: no file was named, and there is no cluster.
-    Nowhere,
-}
-
-impl LockSource {
-    fn new(file: Option<PathBuf>, admission: &Admission, table: &TableSource) -> Self {
-        match (file, &admission.options.own_namespace, table) {
-            (Some(path), ..) => Self::File(path),
-            (None, Some(namespace), _) => Self::ConfigMaps(namespace.clone()),
-            // Beside the table, whose namespace stands for Portolan's own.
-            (None, None, TableSource::ConfigMap(name)) => Self::ConfigMaps(name.namespace.clone()),
-            (None, None, TableSource::File(_)) => Self::Nowhere,
-        }
-    }
-
-    /// The namespace of its ConfigMaps, if it has some.
-    fn namespace(&self) -> Option<&str> {
-        match self {
-            Self::ConfigMaps(namespace) => Some(namespace),
-            Self::File(_) | Self::Nowhere => None,
-        }
-    }
-}
-
-impl fmt::Display for LockSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ConfigMaps(namespace) => {
-                write!(f, "the ConfigMaps in `{namespace}` labelled `{}`", lock::SELECTOR)
-            }
-            Self::File(path) => write!(f, "file `{}`", path.display()),
-            Self::Nowhere => f.write_str("nowhere"),
-        }
-    }
-}
-
-fn follow_lock(
-    source: LockSource,
-    condition: Condition,
-    report: Option<lock_check::Report>,
-    wiring: &mut Wiring<'_>,
-) -> Result<watch::Receiver<Progress>, ServeError> {
-    let Wiring { admission, health, client, parts } = wiring;
-    let (progress, reached) = watch::channel(Progress::Waiting);
-    let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress, report };
-    match (source, client) {
-        (LockSource::ConfigMaps(namespace), Some(client)) => {
-            keeper.condition.note(format!("the lock's ConfigMaps in `{namespace}` were not read yet"));
-            let watching = cluster::watch_lock(client, &namespace);
-            follow_trouble(watching.trouble, health.condition("lock-watch"));
-            parts.spawn(async move {
-                keeper.follow(watching.texts, read_texts).await;
-                "lock"
-            });
-        }
-        (LockSource::File(path), _) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ServeError::LockFile { path: path.clone(), source })?;
-            // As with the table's file.
-            if let Err(source) = Lock::parse(&text) {
-                return Err(ServeError::Lock { path, source });
-            }
-            let texts = watch_file(path, text, |text| Arc::<str>::from(text));
-            parts.spawn(async move {
-                keeper.follow(texts, read_text).await;
-                "lock"
-            });
-        }
-        (LockSource::ConfigMaps(_) | LockSource::Nowhere, _) => {
-            keeper.condition.note("no file with a lock was named, and there is no cluster to look in");
-            keeper.progress.send_replace(Progress::Tried);
-            parts.spawn(async move {
-                let _keeper = keeper;
-                std::future::pending().await
-            });
-        }
-    }
-    Ok(reached)
-}
-
-/// Says on `/readyz?verbose` what keeps table or lock from being read at the moment. It takes readiness from nobody: the
-/// last good one is in force.
-fn follow_trouble(mut trouble: watch::Receiver<cluster::Trouble>, condition: Condition) {
-    condition.meet();
-    tokio::spawn(async move {
-        while trouble.changed().await.is_ok() {
-            match trouble.borrow_and_update().as_deref() {
-                Some(text) => condition.note(text),
-                None => condition.meet(),
-            }
-        }
-    });
 }
 
 /// Carries the resolver's figures over to the metrics.
