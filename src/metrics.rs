@@ -5,19 +5,23 @@
 //! decision; the dry runs that count nowhere are left out by whoever calls.
 
 use std::{
-    fmt,
     sync::atomic::{AtomicI64, AtomicU64},
     time::{Duration, SystemTime},
 };
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::Counter, gauge::Gauge, histogram::Histogram, info::Info},
+    encoding::text,
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 use crate::rewrite::{Mode, Outcome, Reason, ResolvedFrom};
+
+mod label;
+mod register;
+mod series;
+
+pub use label::{HandshakeError, LockCheck, RegistryResult, Verdict};
 
 /// Every metric of the process.
 ///
@@ -108,60 +112,6 @@ pub type Stamp = Gauge<f64, AtomicU64>;
 /// A moment as a [`Stamp`] has it: seconds after 1970, and 0 before.
 pub fn seconds(moment: SystemTime) -> f64 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// How an admission, or the check of an edit, ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// The Pod or the edit was let through, with or without a patch.
-    Allowed,
-    /// The Pod or the edit was refused.
-    Denied,
-    /// The request was answered, but Portolan failed, or the body was no review.
-    Error,
-}
-
-/// Why a TLS handshake failed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HandshakeError {
-    /// The client does not accept our certificate: mostly a `caBundle` that does not hold its CA.
-    CertificateRefused,
-    /// The client closed the connection, as a probe of the port does.
-    Closed,
-    /// The network failed.
-    Network,
-    /// What came was not TLS.
-    NotTls,
-    /// No version, cipher or protocol in common, or a message out of order.
-    Protocol,
-    /// It took too long.
-    Timeout,
-}
-
-/// What a look for a locked digest in its mirror brought to light.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LockCheck {
-    /// The mirror does not have it.
-    Missing,
-    /// It has it, but the tag leads elsewhere or is gone.
-    Moved,
-    /// All is as the line says.
-    Present,
-    /// The mirror did not say.
-    Unknown,
-}
-
-/// What a registry answered to one request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RegistryResult {
-    /// The manifest is there.
-    Found,
-    /// It is not.
-    Missing,
-    /// The registry refused our credentials.
-    Unauthorized,
-    /// No answer in time, or one that says nothing.
-    Unavailable,
 }
 
 impl Metrics {
@@ -262,261 +212,12 @@ impl Metrics {
         text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
     }
-
-    fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("portolan");
-        registry.register("build", "The version that runs", Info::new([("version", VERSION)]));
-        registry.register_collector(Box::new(Series {
-            name: "admissions",
-            help: "Admission requests answered",
-            rows: pairs(("mode", Mode::ALL.map(Mode::word)), ("result", Verdict::ALL.map(Verdict::word)))
-                .zip(self.admissions.iter().flatten().cloned())
-                .collect(),
-        }));
-        registry.register(
-            "admission_seconds",
-            "Time from a request's last byte to its answer",
-            self.admission_seconds.clone(),
-        );
-        registry.register_collector(Box::new(Series {
-            name: "images",
-            help: "Images decided",
-            rows: pairs(("outcome", Outcome::WORDS), ("reason", Reason::ALL.map(Reason::word)))
-                .zip(self.images.iter().flatten().cloned())
-                // A word of `explain` alone.
-                .filter(|([_, (_, reason)], _)| *reason != Reason::Offline.word())
-                .collect(),
-        }));
-        registry.register_collector(Box::new(series(
-            "resolved",
-            "Digests had, by where they were known from",
-            ("from", ResolvedFrom::ALL.map(ResolvedFrom::word)),
-            &self.resolved,
-        )));
-        registry.register_collector(Box::new(series(
-            "registry_requests",
-            "Requests to registries",
-            ("result", RegistryResult::ALL.map(RegistryResult::word)),
-            &self.registry_requests,
-        )));
-        registry.register(
-            "registry_left_alone",
-            "Registries left alone for a while because they did not answer",
-            self.registries_left_alone.clone(),
-        );
-        registry.register("cache_entries", "Answers of registries remembered", self.cache_entries.clone());
-        registry.register("table_rules", "Rules of the table in force", self.table_rules.clone());
-        registry.register("table_errors", "Tables refused", self.table_errors.clone());
-        registry.register(
-            "table_last_success_timestamp_seconds",
-            "When a table was last taken into force",
-            self.table_last_success.clone(),
-        );
-        registry.register(
-            "table_last_good_in_force",
-            "1 while the table in force is the last good one kept in the cluster, for want of a good one at start",
-            self.last_good_in_force.clone(),
-        );
-        registry.register(
-            "table_last_good_errors",
-            "Attempts to keep the last good table in the cluster that failed",
-            self.last_good_errors.clone(),
-        );
-        registry.register(
-            "answers_kept",
-            "Answers kept in the cluster for a start without registries, as this replica last saw",
-            self.answers_kept.clone(),
-        );
-        registry.register(
-            "answers_restored",
-            "Answers kept in the cluster that could be used when this replica started",
-            self.answers_restored.clone(),
-        );
-        registry.register(
-            "answers_errors",
-            "Attempts to read or write the answers kept in the cluster that failed",
-            self.answers_errors.clone(),
-        );
-        registry.register("lease_held", "1 while this replica holds the Lease", self.lease_held.clone());
-        registry.register(
-            "lease_errors",
-            "Attempts to read or write the Lease that failed",
-            self.lease_errors.clone(),
-        );
-        registry.register("event_errors", "Events that could not be written", self.event_errors.clone());
-        registry.register(
-            "fights",
-            "Owners noticed to make Pods, or set their images back, again and again",
-            self.fights.clone(),
-        );
-        registry.register("fights_going_on", "Such owners that go on with it", self.fights_going_on.clone());
-        registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
-        registry.register("lock_errors", "Locks refused", self.lock_errors.clone());
-        registry.register_collector(Box::new(series(
-            "lock_checks",
-            "Looks for a locked digest in its mirror",
-            ("result", LockCheck::ALL.map(LockCheck::word)),
-            &self.lock_checks,
-        )));
-        registry.register(
-            "lock_missing",
-            "Lines of the lock whose digest their mirror was seen to lack",
-            self.lock_missing.clone(),
-        );
-        registry.register(
-            "lock_moved",
-            "Lines of the lock whose tag was seen to lead elsewhere",
-            self.lock_moved.clone(),
-        );
-        registry.register(
-            "lock_last_success_timestamp_seconds",
-            "When a lock was last taken into force",
-            self.lock_last_success.clone(),
-        );
-        registry.register("audit_dropped", "Audit records lost to a full queue", self.audit_dropped.clone());
-        registry.register("audit_errors", "Errors when writing the audit log", self.audit_errors.clone());
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the serving certificate ends",
-            self.certificate_expiry.clone(),
-        );
-        registry.register(
-            "certificate_errors",
-            "Changed certificate files that could not be used",
-            self.certificate_errors.clone(),
-        );
-        registry.register_collector(Box::new(series(
-            "tls_handshake_errors",
-            "TLS handshakes that failed",
-            ("cause", HandshakeError::ALL.map(HandshakeError::word)),
-            &self.handshake_errors,
-        )));
-        registry.register("connections", "Open connections to the webhook", self.connections.clone());
-        registry.register_collector(Box::new(series(
-            "validations",
-            "Edits of the table or a lock that were checked",
-            ("result", Verdict::ALL.map(Verdict::word)),
-            &self.validations,
-        )));
-        registry.register(
-            "internal_errors",
-            "Failures of Portolan itself that let a Pod through",
-            self.internal_errors.clone(),
-        );
-        registry
-    }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-impl Verdict {
-    /// Every verdict.
-    pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Error];
-
-    /// The verdict's word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl HandshakeError {
-    /// Every cause.
-    pub const ALL: [Self; 6] =
-        [Self::CertificateRefused, Self::Closed, Self::Network, Self::NotTls, Self::Protocol, Self::Timeout];
-
-    /// The cause's word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::CertificateRefused => "certificate-refused",
-            Self::Closed => "closed",
-            Self::Network => "network",
-            Self::NotTls => "not-tls",
-            Self::Protocol => "protocol",
-            Self::Timeout => "timeout",
-        }
-    }
-}
-
-impl LockCheck {
-    /// Every result.
-    pub const ALL: [Self; 4] = [Self::Missing, Self::Moved, Self::Present, Self::Unknown];
-
-    /// The result's word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Moved => "moved",
-            Self::Present => "present",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl RegistryResult {
-    /// Every result.
-    pub const ALL: [Self; 4] = [Self::Found, Self::Missing, Self::Unauthorized, Self::Unavailable];
-
-    /// The result's word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::Missing => "missing",
-            Self::Unauthorized => "unauthorized",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// One label with its value.
-type Label = (&'static str, &'static str);
-
-/// Counters of one name, told apart by `N` labels, in a fixed order.
-struct Series<const N: usize> {
-    name: &'static str,
-    help: &'static str,
-    rows: Vec<([Label; N], Counter)>,
-}
-
-impl<const N: usize> Collector for Series<N> {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
-        for (labels, counter) in &self.rows {
-            counter.encode(metric.encode_family(labels)?)?;
-        }
-        Ok(())
-    }
-}
-
-impl<const N: usize> fmt::Debug for Series<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Series").field(&self.name).finish()
-    }
-}
-
-fn series<const N: usize>(
-    name: &'static str,
-    help: &'static str,
-    (label, words): (&'static str, [&'static str; N]),
-    counters: &[Counter; N],
-) -> Series<1> {
-    let rows = words.into_iter().map(|word| [(label, word)]).zip(counters.iter().cloned()).collect();
-    Series { name, help, rows }
-}
-
-/// Every pair of the words of two labels, the second changing fastest.
-fn pairs<const N: usize, const M: usize>(
-    (first, words): (&'static str, [&'static str; N]),
-    (second, others): (&'static str, [&'static str; M]),
-) -> impl Iterator<Item = [Label; 2]> {
-    words.into_iter().flat_map(move |word| others.map(move |other| [(first, word), (second, other)]))
 }
 
 fn count(counter: Option<&Counter>) {
@@ -528,8 +229,6 @@ fn count(counter: Option<&Counter>) {
 
 /// What an answer with [`Metrics::encode`]'s text says that it is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// From what a warm admission takes to the longest deadline that an API server can give (30 s).
 const ADMISSION_SECONDS: [f64; 16] =
