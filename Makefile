@@ -105,13 +105,18 @@ clippy:
 deny: $(CARGO_DENY)/bin/cargo-deny ## Checks licences, sources and banned or doubled crates
 	"$<" --locked check bans licenses sources
 
-# Built in a folder of its own and renamed, so that two runs side by side do not disturb each other.
-$(CARGO_DENY)/bin/cargo-deny:
-	mkdir -p "$(CACHE)/cargo-deny"
-	folder="$$(mktemp -d "$(CACHE)/cargo-deny/building.XXXXXX")"
+# The tool that the target's file is, in the version given; built in a folder of its own and renamed, so that two runs side
+# by side do not disturb each other.
+define cargo-install
+	mkdir -p "$(CACHE)/$(@F)"
+	folder="$$(mktemp -d "$(CACHE)/$(@F)/building.XXXXXX")"
 	trap 'rm -rf "$$folder"' EXIT
-	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-deny@$(CARGO_DENY_VERSION)
-	mv -T "$$folder/built" "$(CARGO_DENY)" || test -x "$@"
+	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" "$(@F)@$(1)"
+	mv -T "$$folder/built" "$(patsubst %/bin,%,$(@D))" || test -x "$@"
+endef
+
+$(CARGO_DENY)/bin/cargo-deny:
+	$(call cargo-install,$(CARGO_DENY_VERSION))
 
 .PHONY: bench
 bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
@@ -129,11 +134,7 @@ fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FU
 	done
 
 $(CARGO_FUZZ)/bin/cargo-fuzz:
-	mkdir -p "$(CACHE)/cargo-fuzz"
-	folder="$$(mktemp -d "$(CACHE)/cargo-fuzz/building.XXXXXX")"
-	trap 'rm -rf "$$folder"' EXIT
-	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-fuzz@$(CARGO_FUZZ_VERSION)
-	mv -T "$$folder/built" "$(CARGO_FUZZ)" || test -x "$@"
+	$(call cargo-install,$(CARGO_FUZZ_VERSION))
 
 # Survivors are listed in out/mutants/mutants.out/missed.txt; what is known of them is in docs/mutants.md.
 .PHONY: mutants
@@ -142,11 +143,7 @@ mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Changes the pure rooms bit by bit
 	"$<" mutants --jobs 1 --output out/mutants $(foreach file,$(FILES),--file '$(file)')
 
 $(CARGO_MUTANTS)/bin/cargo-mutants:
-	mkdir -p "$(CACHE)/cargo-mutants"
-	folder="$$(mktemp -d "$(CACHE)/cargo-mutants/building.XXXXXX")"
-	trap 'rm -rf "$$folder"' EXIT
-	CARGO_TARGET_DIR="$$folder/target" cargo install --locked --root "$$folder/built" cargo-mutants@$(CARGO_MUTANTS_VERSION)
-	mv -T "$$folder/built" "$(CARGO_MUTANTS)" || test -x "$@"
+	$(call cargo-install,$(CARGO_MUTANTS_VERSION))
 
 .PHONY: test
 test: ## Runs everything: format, lints, deny, unit, integration, documentation and real-cluster tests
