@@ -40,12 +40,12 @@ pub struct Notice {
 /// Takes notices; a clone writes to the same task, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// The last notice about each ConfigMap.
-    sender: watch::Sender<BTreeMap<Object, Notice>>,
+    /// The last notice about each ConfigMap for each reason.
+    sender: watch::Sender<BTreeMap<Subject, Notice>>,
 }
 
-/// Namespace and name.
-type Object = (String, String);
+/// Namespace, name and reason: what the table's reader and the lock's have to say about one ConfigMap is two subjects.
+type Subject = (String, String, &'static str);
 
 impl Events {
     /// Starts the task. What cannot be written is counted and logged. Needs `list` on the ConfigMaps, and `create` on
@@ -57,12 +57,12 @@ impl Events {
             while notices.changed().await.is_ok() {
                 loop {
                     let next = untried(&notices.borrow_and_update(), &tried);
-                    let Some((object, notice)) = next else { break };
+                    let Some((subject, notice)) = next else { break };
                     if let Err(error) = write(&client, &notice).await {
                         metrics.event_errors.inc();
                         warn!(reason = notice.reason, %error, "cannot write an Event");
                     }
-                    tried.insert(object, notice);
+                    tried.insert(subject, notice);
                     tokio::time::sleep(EVENT_PAUSE).await;
                 }
             }
@@ -70,22 +70,25 @@ impl Events {
         Self { sender }
     }
 
-    /// Has a notice written unless it is the same as the last one about its object. Of several about one object that
-    /// come at once the last is written.
+    /// Has a notice written unless it is the same as the last one with its reason about its object. Of several such
+    /// that come at once the last is written.
     pub fn publish(&self, notice: Notice) {
         self.sender.send_if_modified(|last| {
-            let object = (notice.namespace.clone(), notice.name.clone());
-            let is_new = last.get(&object) != Some(&notice);
-            last.insert(object, notice);
+            let subject = (notice.namespace.clone(), notice.name.clone(), notice.reason);
+            let is_new = last.get(&subject) != Some(&notice);
+            last.insert(subject, notice);
             is_new
         });
     }
 }
 
 /// A notice that was not tried to be written.
-fn untried(notices: &BTreeMap<Object, Notice>, tried: &BTreeMap<Object, Notice>) -> Option<(Object, Notice)> {
-    let new = notices.iter().find(|(object, notice)| tried.get(*object) != Some(*notice));
-    new.map(|(object, notice)| (object.clone(), notice.clone()))
+fn untried(
+    notices: &BTreeMap<Subject, Notice>,
+    tried: &BTreeMap<Subject, Notice>,
+) -> Option<(Subject, Notice)> {
+    let new = notices.iter().find(|(subject, notice)| tried.get(*subject) != Some(*notice));
+    new.map(|(subject, notice)| (subject.clone(), notice.clone()))
 }
 
 async fn write(client: &Client, notice: &Notice) -> Result<(), CallError> {

@@ -161,13 +161,17 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         table: settings.table.to_string(),
         lock: lock_source.to_string(),
     });
-    let lock_report =
-        lock_source.namespace().zip(client.as_ref()).map(|(namespace, client)| lock_check::Report {
-            events: Events::start(client.clone(), Arc::clone(&metrics)),
-            namespace: namespace.to_owned(),
-        });
-    let mut wiring =
-        Wiring { admission: &admission, health: &health, client: client.as_ref(), parts: &mut parts };
+    let events = client.as_ref().map(|client| Events::start(client.clone(), Arc::clone(&metrics)));
+    let lock_report = lock_source
+        .namespace()
+        .zip(events.clone())
+        .map(|(namespace, events)| lock_check::Report { events, namespace: namespace.to_owned() });
+    let mut wiring = Wiring {
+        admission: &admission,
+        health: &health,
+        cluster: client.as_ref().zip(events.as_ref()),
+        parts: &mut parts,
+    };
     let (tables_sender, mut tables) = watch::channel(0);
     follow_table(settings.table, tables_sender, table_ready, &mut wiring)?;
     let lock_progress = follow_lock(lock_source, lock_ready.clone(), lock_report.clone(), &mut wiring)?;
@@ -193,9 +197,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let measuring = Arc::clone(&admission);
     parts.spawn(async move { measure(&measuring).await });
     let telling = Arc::clone(&admission);
-    let events = client.as_ref().map(|client| OwnerEvents::start(client.clone(), Arc::clone(&metrics)));
+    let owner_events = client.as_ref().map(|client| OwnerEvents::start(client.clone(), Arc::clone(&metrics)));
     parts.spawn(async move {
-        tell_forever(&telling, events.as_ref()).await;
+        tell_forever(&telling, owner_events.as_ref()).await;
         "fights"
     });
 

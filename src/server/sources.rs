@@ -67,8 +67,8 @@ pub(super) fn table_place(source: &TableSource) -> Option<TablePlace> {
 pub(super) struct Wiring<'a> {
     pub(super) admission: &'a Arc<Admission>,
     pub(super) health: &'a Health,
-    /// The cluster, where there is one.
-    pub(super) client: Option<&'a cluster::Client>,
+    /// The cluster and what tells of ConfigMaps in it, where there is one.
+    pub(super) cluster: Option<(&'a cluster::Client, &'a Events)>,
     pub(super) parts: &'a mut JoinSet<&'static str>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn follow_table(
     condition: Condition,
     wiring: &mut Wiring<'_>,
 ) -> Result<(), ServeError> {
-    let Wiring { admission, health, client, parts } = wiring;
+    let Wiring { admission, health, cluster, parts } = wiring;
     let own_namespace = admission.options.own_namespace.as_deref();
     // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
     let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
@@ -87,12 +87,12 @@ pub(super) fn follow_table(
         (None, TableSource::ConfigMap(name)) => Some(name.namespace.as_str()),
         (own, _) => own,
     };
-    let secrets = client
+    let secrets = cluster
         .zip(secrets_namespace)
-        .map(|(client, namespace)| cluster::watch_secrets(client, namespace, wanted).secrets);
+        .map(|((client, _), namespace)| cluster::watch_secrets(client, namespace, wanted).secrets);
     let (text, beside): (watch::Receiver<TableText>, Option<Beside>) = match source {
         TableSource::ConfigMap(name) => {
-            let client = client.expect("one was made because the table is in a ConfigMap");
+            let (client, events) = cluster.expect("one was connected to because the table is in a ConfigMap");
             condition.note(format!("ConfigMap `{name}` was not read yet"));
             let watching = cluster::watch_table(client, &name.namespace, &name.name);
             follow_trouble(watching.trouble, health.condition("cluster"));
@@ -101,7 +101,7 @@ pub(super) fn follow_table(
             let beside = Beside {
                 keep: last_good.clone().keep(Arc::clone(&admission.metrics)),
                 last_good,
-                events: Events::start(client.clone(), Arc::clone(&admission.metrics)),
+                events: events.clone(),
                 name,
             };
             (watching.text, Some(beside))
@@ -182,11 +182,11 @@ pub(super) fn follow_lock(
     report: Option<lock_check::Report>,
     wiring: &mut Wiring<'_>,
 ) -> Result<watch::Receiver<Progress>, ServeError> {
-    let Wiring { admission, health, client, parts } = wiring;
+    let Wiring { admission, health, cluster, parts } = wiring;
     let (progress, reached) = watch::channel(Progress::Waiting);
     let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress, report };
-    match (source, client) {
-        (LockSource::ConfigMaps(namespace), Some(client)) => {
+    match (source, *cluster) {
+        (LockSource::ConfigMaps(namespace), Some((client, _))) => {
             keeper.condition.note(format!("the lock's ConfigMaps in `{namespace}` were not read yet"));
             let watching = cluster::watch_lock(client, &namespace);
             follow_trouble(watching.trouble, health.condition("lock-watch"));

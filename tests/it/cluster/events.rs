@@ -83,6 +83,21 @@ async fn of_several_objects_none_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_is_said_for_another_reason_displaces_nothing() {
+    let server = FakeApiServer::start().await;
+    server.put("configmaps", TABLE, &json!({}));
+    let (events, _) = start(&server).await;
+
+    events.publish(notice("line 4"));
+    events.publish(Notice { reason: "LockRefused", ..notice("line 5") });
+
+    eventually("both", || server.events().len() == 2).await;
+    let mut reasons: Vec<_> = server.events().iter().map(|event| event["reason"].to_string()).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["\"LockRefused\"", "\"TableRefused\""]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_counted_and_holds_nobody_up() {
     let server = FakeApiServer::start().await;
     let (events, metrics) = start(&server).await;
