@@ -7,9 +7,11 @@
 //! value.
 
 mod digest;
+mod excerpt;
 mod hash;
 mod reference;
 
 pub use digest::{Algorithm, Digest, ParseDigestError};
+pub(crate) use excerpt::excerpt;
 pub(crate) use hash::{TextMap, TextSet};
 pub use reference::{DEFAULT_REGISTRY, ParseReferenceError, Reference, is_registry, is_tag};

@@ -30,22 +30,3 @@ pub(super) struct Fault {
     pub(super) line: usize,
     pub(super) message: String,
 }
-
-/// At most so many characters of a text, on one line.
-pub(super) fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len().min(SHOWN));
-    for (number, character) in text.chars().enumerate() {
-        if number == SHOWN {
-            clean.push('…');
-            break;
-        }
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}') {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
-    }
-    clean
-}
-
-const SHOWN: usize = 200;

@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use granit_parser::{Event, Parser, ScalarStyle, options};
 
 use super::{
-    problem::{Fault, clean},
+    problem::Fault,
     scalar,
     value::{Kind, Value},
 };
+use crate::image::excerpt;
 
 /// The documents of a text without the marker `---`; there is more than one only behind the marker `...`.
 pub(super) fn read(text: &str) -> (Vec<Value>, Option<Fault>) {
@@ -26,7 +27,7 @@ pub(super) fn read(text: &str) -> (Vec<Value>, Option<Fault>) {
             Ok((event, span)) => reader.take(event, span.start.line()),
             Err(error) => Err(Fault {
                 line: error.marker().line().max(1),
-                message: format!("this is no YAML: {}", clean(&error.info())),
+                message: format!("this is no YAML: {}", excerpt(&error.info(), SHOWN)),
             }),
         };
         if let Err(fault) = taken {
@@ -181,6 +182,9 @@ fn extent(value: &Value) -> (usize, usize) {
 
 /// As YAML, `{{ .Values.image }}` is a map whose key is a map.
 const KEY_IS_NO_WORD: &str = "a key is a list or a map; a template must be rendered before it is read";
+
+/// How much is shown of what the parser says, which may quote the text.
+const SHOWN: usize = 200;
 
 /// For how many values the aliases of one text may stand.
 const MOST_WRITTEN_OUT: usize = 1_000_000;

@@ -5,6 +5,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::image::excerpt;
+
 /// One thing that is wrong with a lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -72,21 +74,7 @@ impl std::error::Error for Problems {}
 
 /// A text of the lock in backticks: at most [`QUOTED`] characters of it, control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len().min(QUOTED) + 3);
-    quoted.push('`');
-    for (number, character) in text.chars().enumerate() {
-        if number == QUOTED {
-            quoted.push('…');
-            break;
-        }
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}') {
-            quoted.extend(character.escape_default());
-        } else {
-            quoted.push(character);
-        }
-    }
-    quoted.push('`');
-    quoted
+    format!("`{}`", excerpt(text, QUOTED))
 }
 
 /// How many problems are printed.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::image::excerpt;
+
 /// One thing that is wrong with a table, or (as a warning) doubtful.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -157,24 +159,7 @@ impl Collector {
 
 /// A text of the document in backticks: at most 80 characters of it, control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
-    format!("`{}`", clean(text, QUOTED))
-}
-
-/// At most `most` characters of a text, without line breaks and other control characters.
-pub(super) fn clean(text: &str, most: usize) -> String {
-    let mut clean = String::with_capacity(text.len().min(most) + 2);
-    for (number, character) in text.chars().enumerate() {
-        if number == most {
-            clean.push('…');
-            break;
-        }
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}') {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
-    }
-    clean
+    format!("`{}`", excerpt(text, QUOTED))
 }
 
 /// Words in backticks: "`a`, `b` or `c`" with `last` = "or".

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, options};
 
-use super::problem::{Collector, Concern, Place, Problem, clean, quoted};
+use super::problem::{Collector, Concern, Place, Problem, quoted};
+use crate::image::excerpt;
 
 /// A document as a tree.
 #[derive(Debug)]
@@ -258,7 +259,7 @@ impl<'a> Reader<'a> {
 
 fn syntax(error: &ScanError) -> Problem {
     // The parser's own words, which may quote the text.
-    let message = format!("this is no YAML: {}", clean(&error.info(), 200));
+    let message = format!("this is no YAML: {}", excerpt(&error.info(), 200));
     Problem { concern: Concern::Writing, ..place(*error.marker()).bare(message) }
 }
 
