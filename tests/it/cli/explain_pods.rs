@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Folder;
 use crate::support::{
     fake_registry::{FakeRegistry, manifest},
-    review::recorded,
+    review::{recorded, recorded_creates},
     webhook::{table, with_table},
 };
 
@@ -261,12 +261,8 @@ async fn explain_predicts_the_webhook_s_answer_to_every_recorded_pod() {
     let folder = Folder::new();
     folder.write("table.yaml", &text);
     let (mut compared, mut patched, mut denied) = (0, 0, 0);
-    for (name, body) in recorded() {
-        let review: Value = serde_json::from_slice(&body).unwrap();
+    for (name, review) in recorded_creates() {
         let request = &review["request"];
-        if !name.starts_with("create-pod-") || review["apiVersion"] != "admission.k8s.io/v1" {
-            continue;
-        }
         let webhook = with_table(text.clone()).start();
         let answered = webhook.mutate(&review).await;
         let arguments = [

@@ -135,6 +135,14 @@ pub(crate) fn recorded() -> Vec<(String, Vec<u8>)> {
     reviews
 }
 
+/// Every CREATE of a Pod that was recorded in the version that is answered: the name of its file, and the review.
+pub(crate) fn recorded_creates() -> impl Iterator<Item = (String, Value)> {
+    let creates = recorded().into_iter().filter(|(name, _)| name.starts_with("create-pod-"));
+    creates
+        .map(|(name, body)| (name, serde_json::from_slice::<Value>(&body).unwrap()))
+        .filter(|(_, review)| review["apiVersion"] == "admission.k8s.io/v1")
+}
+
 /// The images of a Pod: key in the annotation, JSON pointer, text.
 pub(crate) fn images(pod: &Value) -> Vec<(String, String, String)> {
     let mut images = Vec::new();
