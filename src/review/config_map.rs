@@ -11,7 +11,7 @@ use serde::{
 
 use super::{
     reader::read,
-    request::{GroupVersionKind, ParseReviewError, check_kind},
+    request::{GroupVersionKind, ParseReviewError, Review},
     text::Text,
 };
 
@@ -68,16 +68,6 @@ pub struct ConfigMapMetadata<'a> {
 #[derive(Debug, Default)]
 pub struct Texts<'a>(Vec<(Text<'a>, Text<'a>)>);
 
-#[derive(Deserialize)]
-struct ConfigMapReview<'a> {
-    #[serde(borrow, default, rename = "apiVersion")]
-    api_version: Text<'a>,
-    #[serde(borrow, default)]
-    kind: Text<'a>,
-    #[serde(borrow, default)]
-    request: Option<ConfigMapRequest<'a>>,
-}
-
 impl<'a> ConfigMapRequest<'a> {
     /// Reads a body.
     ///
@@ -85,9 +75,7 @@ impl<'a> ConfigMapRequest<'a> {
     /// If it is no `admission.k8s.io/v1` review with a request, or its object has other types than a ConfigMap;
     /// [`super::Envelope::parse`] then says what the body is.
     pub fn parse(body: &'a [u8]) -> Result<Self, ParseReviewError> {
-        let review: ConfigMapReview<'a> = read(body)?;
-        check_kind(&review.api_version, &review.kind)?;
-        review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)
+        read::<Review<'_, Self>>(body)?.asked(|request| &request.uid)
     }
 
     /// Whether a ConfigMap is created or changed, which is all that there is to check.

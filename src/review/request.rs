@@ -8,9 +8,9 @@ use super::{
     text::Text,
 };
 
-/// An `AdmissionReview` as the API server posts it.
+/// An `AdmissionReview` as the API server posts it, and in it so much of the request as `R` reads.
 #[derive(Debug, Deserialize)]
-pub struct Review<'a> {
+pub struct Review<'a, R = Request<'a>> {
     /// `admission.k8s.io/v1`.
     #[serde(borrow, default, rename = "apiVersion")]
     pub api_version: Text<'a>,
@@ -18,8 +18,8 @@ pub struct Review<'a> {
     #[serde(borrow, default)]
     pub kind: Text<'a>,
     /// The request; every review that asks something has one.
-    #[serde(borrow, default)]
-    pub request: Option<Request<'a>>,
+    #[serde(default = "Option::default")]
+    pub request: Option<R>,
 }
 
 /// What is asked: may this operation on this object go on, and with which changes?
@@ -291,10 +291,7 @@ impl Envelope {
     /// # Errors
     /// If the body is no `admission.k8s.io/v1` review with a request.
     pub fn parse(body: &[u8]) -> Result<Self, ParseReviewError> {
-        let review: OuterReview<'_> = read(body)?;
-        check_kind(&review.api_version, &review.kind)?;
-        let request =
-            review.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)?;
+        let request = read::<Review<'_, OuterRequest<'_>>>(body)?.asked(|request| &request.uid)?;
         Ok(Self {
             is_config_map: request.kind.is_config_map(),
             is_pod: request.kind.is_pod(),
@@ -308,10 +305,17 @@ impl<'a> Review<'a> {
     /// The request of a review that is of the kind and version that are answered.
     ///
     /// # Errors
-    /// If it is another kind, or has no request.
+    /// If it is another kind, or has no request with a uid.
     pub fn into_request(self) -> Result<Request<'a>, ParseReviewError> {
+        self.asked(|request| &request.uid)
+    }
+}
+
+impl<R> Review<'_, R> {
+    /// [`Review::into_request`] of any request: one that nothing names cannot be answered.
+    pub(super) fn asked(self, uid: impl Fn(&R) -> &str) -> Result<R, ParseReviewError> {
         check_kind(&self.api_version, &self.kind)?;
-        self.request.filter(|request| !request.uid.is_empty()).ok_or(ParseReviewError::NoRequest)
+        self.request.filter(|request| !uid(request).is_empty()).ok_or(ParseReviewError::NoRequest)
     }
 }
 
@@ -321,22 +325,12 @@ impl From<ReadError> for ParseReviewError {
     }
 }
 
-pub(super) fn check_kind(api_version: &str, kind: &str) -> Result<(), ParseReviewError> {
+fn check_kind(api_version: &str, kind: &str) -> Result<(), ParseReviewError> {
     if api_version == "admission.k8s.io/v1" && kind == "AdmissionReview" {
         return Ok(());
     }
     let cut = |text: &str| text.chars().take(64).collect();
     Err(ParseReviewError::OtherKind { api_version: cut(api_version), kind: cut(kind) })
-}
-
-#[derive(Deserialize)]
-struct OuterReview<'a> {
-    #[serde(borrow, default, rename = "apiVersion")]
-    api_version: Text<'a>,
-    #[serde(borrow, default)]
-    kind: Text<'a>,
-    #[serde(borrow, default)]
-    request: Option<OuterRequest<'a>>,
 }
 
 #[derive(Deserialize)]
