@@ -6,9 +6,12 @@
 //!
 //! Invariant: of one reference there is one digest.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::image::{Digest, Reference, TextMap};
@@ -41,6 +44,9 @@ pub struct Lock {
     /// By registry and repository: the repository's `contents`, by digest.
     repositories: TextMap<Vec<u32>>,
 }
+
+/// The ConfigMaps that a lock is read from: by name, each with the texts under its keys.
+pub type ConfigMaps = BTreeMap<String, Arc<BTreeMap<String, String>>>;
 
 /// One line of a lock.
 #[derive(Debug)]

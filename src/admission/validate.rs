@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::{Deadline, Reply, message};
@@ -27,6 +28,9 @@ pub struct Validation {
     pub table: Option<TablePlace>,
     /// Where ConfigMaps may be locks: Portolan's namespace; `None` outside a cluster.
     pub lock_namespace: Option<String>,
+    /// The lock's ConfigMaps as they were last seen. Replaced whole by the lock's watch, and by nothing else; empty where
+    /// the lock is not read in a cluster.
+    pub lock_maps: ArcSwap<lock::ConfigMaps>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -107,7 +111,7 @@ impl Validation {
         };
         let of_lock = match object.label(lock::LABEL) {
             Some(value) if self.lock_namespace.as_deref() == Some(&*request.namespace) => {
-                lock_findings(request, object, value)
+                self.lock_findings(request, object, value)
             }
             _ => Ok(Vec::new()),
         };
@@ -116,6 +120,47 @@ impl Validation {
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
             (Err(table), Err(lock)) => Err(format!("{table}\n{lock}")),
         }
+    }
+
+    /// All keys of the ConfigMap are one text of the lock.
+    fn lock_findings(
+        &self,
+        request: &ConfigMapRequest<'_>,
+        object: &ConfigMap<'_>,
+        label: &str,
+    ) -> Result<Vec<String>, String> {
+        if label != "true" {
+            return Ok(vec![format!(
+                "label `{}` is not `true`, so that this ConfigMap is no lock",
+                lock::LABEL
+            )]);
+        }
+        let (namespace, name) = (&*request.namespace, &*request.name);
+        let texts = object.data.iter().flat_map(Texts::iter);
+        let keys: Vec<_> = texts.map(|(key, text)| (name, key, text)).collect();
+        match Lock::read_keys(keys.iter().copied()) {
+            Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
+            Ok(_) => Ok(self.contradictions(name, &keys)),
+            Err(problems) => {
+                let place = format!("the ConfigMaps of `{namespace}` labelled `{}`", lock::SELECTOR);
+                Err(format!("cannot read the lock in {place}: {problems}"))
+            }
+        }
+    }
+
+    /// What this ConfigMap's keys say otherwise than the lock's other ConfigMaps.
+    ///
+    /// It is said and not refused: who moves a line from one ConfigMap to the other, as `portolan lock` may that writes a
+    /// grown lock anew, cannot apply both at once, and what the second one says is not known here yet.
+    fn contradictions(&self, name: &str, keys: &[(&str, &str, &str)]) -> Vec<String> {
+        let maps = self.lock_maps.load();
+        let others = maps.iter().filter(|(other, _)| *other != name).flat_map(|(other, data)| {
+            data.iter().map(move |(key, text)| (other.as_str(), key.as_str(), text.as_str()))
+        });
+        // Read last, so that it is this one whose line is the problem, which names the other one's.
+        let Err(problems) = Lock::read_keys(others.chain(keys.iter().copied())) else { return Vec::new() };
+        let of_this = problems.iter().filter(|problem| problem.config_map.as_deref() == Some(name));
+        of_this.map(|problem| format!("the lock will not be in force: {problem}")).collect()
     }
 }
 
@@ -129,28 +174,6 @@ fn table_findings(place: &TablePlace, object: &ConfigMap<'_>) -> Result<Vec<Stri
             Ok(warnings.iter().map(|warning| format!("mapping table: {warning}")).collect())
         }
         Err(problems) => Err(format!("{unreadable}: {problems}")),
-    }
-}
-
-/// All keys of the ConfigMap are one text of the lock. What other ConfigMaps say is not looked at: whether two of them
-/// disagree is found by who reads them all.
-fn lock_findings(
-    request: &ConfigMapRequest<'_>,
-    object: &ConfigMap<'_>,
-    label: &str,
-) -> Result<Vec<String>, String> {
-    if label != "true" {
-        return Ok(vec![format!("label `{}` is not `true`, so that this ConfigMap is no lock", lock::LABEL)]);
-    }
-    let (namespace, name) = (&*request.namespace, &*request.name);
-    let texts = object.data.iter().flat_map(Texts::iter);
-    match Lock::read_keys(texts.map(|(key, text)| (name, key, text))) {
-        Ok(lock) if lock.lines().is_empty() => Ok(vec!["the lock has no line".to_owned()]),
-        Ok(_) => Ok(Vec::new()),
-        Err(problems) => {
-            let place = format!("the ConfigMaps of `{namespace}` labelled `{}`", lock::SELECTOR);
-            Err(format!("cannot read the lock in {place}: {problems}"))
-        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     cluster::{self, LockTexts},
     image::{Digest, Reference},
-    lock::{self, Lock, Update, sheets},
+    lock::{self, ConfigMaps, Lock, Update, sheets},
     registry::{Answer, Question, Resolver},
     table::{LockMode, Lookup, Pin, Rule, Table},
 };
@@ -75,9 +74,6 @@ enum LockFormat {
     /// Lines
     Text,
 }
-
-/// The ConfigMaps of the lock in the cluster, by name, each with the texts under its keys.
-type Present = BTreeMap<String, Arc<BTreeMap<String, String>>>;
 
 /// A line, for scripts.
 #[derive(Serialize)]
@@ -287,15 +283,15 @@ fn write(args: &LockArgs, text: &str, lines: usize, printer: &mut Printer) -> an
 }
 
 /// The lock in the cluster.
-async fn present(client: &cluster::Client, namespace: &str) -> anyhow::Result<Present> {
+async fn present(client: &cluster::Client, namespace: &str) -> anyhow::Result<ConfigMaps> {
     match cluster::read_lock(client, namespace).await.context("cannot read the cluster's lock")? {
         LockTexts::Read(present) => Ok(present),
-        LockTexts::Unread => Ok(Present::new()),
+        LockTexts::Unread => Ok(ConfigMaps::new()),
     }
 }
 
 /// The text of those ConfigMaps of the lock that an earlier run has written; `None`: there are none.
-fn written_before(present: &Present) -> anyhow::Result<Option<String>> {
+fn written_before(present: &ConfigMaps) -> anyhow::Result<Option<String>> {
     // Of other keys in them it is not the owner: a server-side apply leaves those.
     let ours: Vec<_> = present
         .iter()
@@ -311,7 +307,7 @@ fn written_before(present: &Present) -> anyhow::Result<Option<String>> {
 
 /// Says what of the lock in the cluster would not go together with the ConfigMaps printed: as one lock, they would be
 /// refused.
-fn warn_of_others(present: &Present, text: &str, printer: &mut Printer) -> anyhow::Result<()> {
+fn warn_of_others(present: &ConfigMaps, text: &str, printer: &mut Printer) -> anyhow::Result<()> {
     let sheets = sheets(text, MOST_TEXT).context("cannot write the lock")?;
     let names: Vec<_> = (0..sheets.len()).map(name).collect();
     let others: Vec<_> = present.iter().filter(|(name, _)| !names.contains(name)).collect();
@@ -381,6 +377,8 @@ const MOST_TEXT: usize = 190 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -388,7 +386,7 @@ mod tests {
         let line = |name: &str, hex: &str| format!("r.corp/{name}:1 sha256:{}", hex.repeat(64));
         let map =
             |name: &str, text: String| (name.to_owned(), Arc::new(BTreeMap::from([(KEY.to_owned(), text)])));
-        let present = Present::from([
+        let present = ConfigMaps::from([
             map("portolan-lock-1", line("a", "a")),
             map("portolan-lock-2", line("b", "b") + "\n"),
             map("portolan-lock-mine", line("c", "c")),
@@ -404,11 +402,13 @@ mod tests {
         let expected: Vec<_> = ["a", "b", "e"].map(|name| line(name, name) + "\n").to_vec();
         assert_eq!(sheets(&text, MOST_TEXT).unwrap(), [expected.concat()]);
 
-        let others = Present::from([map("another", line("d", "d"))]);
+        let others = ConfigMaps::from([map("another", line("d", "d"))]);
         assert_eq!(written_before(&others).unwrap(), None);
 
-        let at_odds =
-            Present::from([map("portolan-lock-1", line("a", "a")), map("portolan-lock-2", line("a", "b"))]);
+        let at_odds = ConfigMaps::from([
+            map("portolan-lock-1", line("a", "a")),
+            map("portolan-lock-2", line("a", "b")),
+        ]);
         let error = format!("{:#}", written_before(&at_odds).unwrap_err());
         assert!(error.contains("portolan-lock-2"), "{error}");
     }

@@ -11,13 +11,13 @@ use super::{
     config_maps::{Keep, Selector, Watcher},
     trouble::{Trouble, TroubleReport},
 };
-use crate::lock;
+use crate::lock::{self, ConfigMaps};
 
 /// What the cluster says the lock is.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum LockTexts {
-    /// The ConfigMaps that there are, by name, each with the texts under its keys.
-    Read(BTreeMap<String, Arc<BTreeMap<String, String>>>),
+    /// The ConfigMaps that there are.
+    Read(ConfigMaps),
     /// The API server has not answered yet.
     #[default]
     Unread,
@@ -66,7 +66,7 @@ struct Lock {
 
 impl Lock {
     /// Changes the maps; wakes nobody if they come out as they were.
-    fn update(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<BTreeMap<String, String>>>) -> bool) {
+    fn update(&self, change: impl FnOnce(&mut ConfigMaps) -> bool) {
         self.texts.send_if_modified(|texts| match texts {
             LockTexts::Read(maps) => change(maps),
             // Nothing comes before the list.

@@ -8,7 +8,7 @@ use super::{Condition, lock_check::Report, problems::on_one_line};
 use crate::{
     admission::Admission,
     cluster::{LockTexts, Notice},
-    lock::{Lock, Problem, Problems},
+    lock::{ConfigMaps, Lock, Problem, Problems},
     metrics::seconds,
     tls::wall_clock,
 };
@@ -123,7 +123,7 @@ impl LockKeeper {
 }
 
 /// Reads the ConfigMaps' texts as one lock.
-pub fn read_maps(maps: &BTreeMap<String, Arc<BTreeMap<String, String>>>) -> Result<Lock, Problems> {
+pub fn read_maps(maps: &ConfigMaps) -> Result<Lock, Problems> {
     Lock::read_keys(maps.iter().flat_map(|(map, data)| {
         data.iter().map(move |(key, text)| (map.as_str(), key.as_str(), text.as_str()))
     }))

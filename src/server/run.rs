@@ -139,7 +139,12 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let own_namespace = admission.options.own_namespace.clone();
     // Outside a cluster the namespace of the table's ConfigMap stands for Portolan's own.
     let namespace = own_namespace.clone().or_else(|| table.as_ref().map(|table| table.namespace.clone()));
-    let validation = Arc::new(Validation { lock_namespace: namespace, table, metrics: Arc::clone(&metrics) });
+    let validation = Arc::new(Validation {
+        lock_namespace: namespace,
+        lock_maps: ArcSwap::default(),
+        table,
+        metrics: Arc::clone(&metrics),
+    });
     let client = match (&admission.options.own_namespace, &settings.table) {
         (None, TableSource::File(_)) => None,
         _ => Some(cluster::Client::connect(cluster::WatchPolicy::default()).await?),
@@ -168,6 +173,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .map(|(namespace, events)| lock_check::Report { events, namespace: namespace.to_owned() });
     let mut wiring = Wiring {
         admission: &admission,
+        validation: &validation,
         health: &health,
         cluster: client.as_ref().zip(events.as_ref()),
         parts: &mut parts,

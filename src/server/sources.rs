@@ -14,8 +14,8 @@ use super::{
     table_keeper::{Beside, TableKeeper},
 };
 use crate::{
-    admission::{Admission, TablePlace},
-    cluster::{self, Events, LastGood, SecretNames, TableText},
+    admission::{Admission, TablePlace, Validation},
+    cluster::{self, Events, LastGood, LockTexts, SecretNames, TableText},
     lock::{self, Lock},
     metrics::Metrics,
     registry::Credentials,
@@ -66,6 +66,7 @@ pub(super) fn table_place(source: &TableSource) -> Option<TablePlace> {
 /// What following table and lock needs of the service.
 pub(super) struct Wiring<'a> {
     pub(super) admission: &'a Arc<Admission>,
+    pub(super) validation: &'a Arc<Validation>,
     pub(super) health: &'a Health,
     /// The cluster and what tells of ConfigMaps in it, where there is one.
     pub(super) cluster: Option<(&'a cluster::Client, &'a Events)>,
@@ -78,7 +79,7 @@ pub(super) fn follow_table(
     condition: Condition,
     wiring: &mut Wiring<'_>,
 ) -> Result<(), ServeError> {
-    let Wiring { admission, health, cluster, parts } = wiring;
+    let Wiring { admission, health, cluster, parts, .. } = wiring;
     let own_namespace = admission.options.own_namespace.as_deref();
     // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
     let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
@@ -182,7 +183,7 @@ pub(super) fn follow_lock(
     report: Option<lock_check::Report>,
     wiring: &mut Wiring<'_>,
 ) -> Result<watch::Receiver<Progress>, ServeError> {
-    let Wiring { admission, health, cluster, parts } = wiring;
+    let Wiring { admission, validation, health, cluster, parts } = wiring;
     let (progress, reached) = watch::channel(Progress::Waiting);
     let keeper = LockKeeper { admission: Arc::clone(admission), condition, progress, report };
     match (source, *cluster) {
@@ -190,8 +191,15 @@ pub(super) fn follow_lock(
             keeper.condition.note(format!("the lock's ConfigMaps in `{namespace}` were not read yet"));
             let watching = cluster::watch_lock(client, &namespace);
             follow_trouble(watching.trouble, health.condition("lock-watch"));
+            let validation = Arc::clone(validation);
+            let read = move |texts: &LockTexts| {
+                if let LockTexts::Read(maps) = texts {
+                    validation.lock_maps.store(Arc::new(maps.clone()));
+                }
+                read_texts(texts)
+            };
             parts.spawn(async move {
-                keeper.follow(watching.texts, read_texts).await;
+                keeper.follow(watching.texts, read).await;
                 "lock"
             });
         }

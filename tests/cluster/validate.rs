@@ -101,6 +101,29 @@ fn what_is_odd_is_stored_with_warnings_and_other_config_maps_without_a_look() ->
         assert!(said.stdout.contains("created") && !said.stderr.contains("portolan"), "{}", said.stderr);
     }
     assert_eq!(checks(), 2, "nobody asked about the others");
+
+    // What contradicts a lock that is there is said at once, and by the watch's own words later.
+    let locks = json!({"portolan.dev/lock": "true"});
+    let lock = |name: &str, hex: &str| {
+        config_map(name, &locks, "apps", &format!("r.example/hub/nginx:1 sha256:{}\n", hex.repeat(64)))
+    };
+    let said = apply(&lock("lock-one", "a"));
+    assert!(!said.stderr.contains("portolan: "), "{}", said.stderr);
+    eventually(LIMIT, || {
+        let metrics = shipped.portolan.ops("/metrics").unwrap().1;
+        if metrics.contains("portolan_lock_lines 1\n") { Ok(()) } else { Err(metrics) }
+    });
+    let said = apply(&lock("lock-two", "b"));
+    let start = "Warning: portolan: the lock will not be in force: ConfigMap `lock-two`, key `apps`: line 1, column 1: ";
+    let end = "on line 1 of ConfigMap `lock-one`, key `apps`; remove one of the two lines";
+    let warning = said.stderr.lines().find(|line| line.starts_with(start) && line.ends_with(end));
+    assert!(warning.is_some(), "{}", said.stderr);
+    eventually(LIMIT, || {
+        let report = shipped.portolan.ops("/readyz?verbose").unwrap().1;
+        if report.contains("on line 1 of ConfigMap `lock-one`, key `apps`") { Ok(()) } else { Err(report) }
+    });
+    // With the other one mended nothing is left to say.
+    assert!(!apply(&lock("lock-one", "b")).stderr.contains("portolan: "));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ fn validation() -> Arc<Validation> {
     Arc::new(Validation {
         table: Some(table),
         lock_namespace: Some("portolan".to_owned()),
+        lock_maps: ArcSwap::default(),
         metrics: Arc::new(Metrics::new()),
     })
 }
@@ -118,7 +119,12 @@ fn what_is_not_the_table_is_allowed_without_a_look() {
         *other.pointer_mut(pointer).unwrap() = value;
         assert_eq!(ask(&validation(), &other).to_string(), ALLOWED, "{pointer}");
     }
-    let in_a_file = Validation { table: None, lock_namespace: None, metrics: Arc::new(Metrics::new()) };
+    let in_a_file = Validation {
+        table: None,
+        lock_namespace: None,
+        lock_maps: ArcSwap::default(),
+        metrics: Arc::new(Metrics::new()),
+    };
     assert_eq!(ask(&in_a_file, &broken).to_string(), ALLOWED);
     // Another kind may have other types under the same names.
     let mut custom = broken;
@@ -155,6 +161,44 @@ fn a_lock_is_checked_whole_whatever_its_name_and_keys() {
     assert!(lines.len() == 2 && lines[0].starts_with(start), "{message}");
     assert!(lines[1].starts_with("ConfigMap `apps`, key `second`: line 1, column 1: "), "{message}");
     assert!(lines[1].contains("line 1 of ConfigMap `apps`, key `first`"), "it names both: {message}");
+}
+
+#[test]
+fn a_line_that_another_config_map_of_the_lock_contradicts_is_a_warning_that_names_both() {
+    let validation = validation();
+    let (one, two) = ("a".repeat(64), "b".repeat(64));
+    let line = |tag: &str, hex: &str| format!("r.example/hub/nginx:{tag} sha256:{hex}\n");
+    let map = |name: &str, text: String| (name.to_owned(), Arc::new([("lock.txt".to_owned(), text)].into()));
+    let maps = [
+        map("apps", line("1", &two)),
+        // Broken by themselves, which is not said of another's edit.
+        map("base", format!("{}{}{}no line\n", line("0", &one), line("2", &one), line("0", &two))),
+        map("extra", line("3", &one)),
+    ];
+    validation.lock_maps.store(Arc::new(maps.into()));
+    for (text, expected) in [
+        // Its own text of before is gone, and the same again is fine.
+        (line("1", &one) + &line("3", &one), None),
+        (line("4", &one) + &line("2", &two), Some(("line 2", "on line 2 of ConfigMap `base`"))),
+        (line("3", &two), Some(("line 1", "on line 1 of ConfigMap `extra`"))),
+    ] {
+        let response = ask(&validation, &lock_review("true", &json!({"first": text})));
+        assert_eq!(response["allowed"], true);
+        let Some((place, other)) = expected else {
+            assert_eq!(response.to_string(), ALLOWED);
+            continue;
+        };
+        let [warning] = &response["warnings"].as_array().unwrap()[..] else { panic!("{response}") };
+        let warning = warning.as_str().unwrap();
+        let start =
+            format!("portolan: the lock will not be in force: ConfigMap `apps`, key `first`: {place}, ");
+        assert!(warning.starts_with(&start) && warning.chars().count() <= 256, "{warning}");
+        let end = format!("{other}, key `lock.txt`; remove one of the two lines");
+        assert!(warning.contains("`r.example/hub/nginx:") && warning.ends_with(&end), "{warning}");
+    }
+    // Where there are no others, a broken lock is refused as ever.
+    let broken = lock_review("true", &json!({"first": line("1", &one) + &line("1", &two)}));
+    assert_eq!(ask(&validation, &broken)["allowed"], false);
 }
 
 #[test]
