@@ -101,7 +101,7 @@ impl Printer {
     /// What a command did, for people.
     pub(super) fn note(&mut self, text: &str) {
         // If stderr is gone there is nobody to tell.
-        let _ = writeln!(self.stderr.lock(), "{text}");
+        let _ = writeln!(self.stderr.lock(), "{}", plain_lines(text));
     }
 
     /// Why a command could not find out: the chain of causes on one line, remedies as hints below.
@@ -121,13 +121,18 @@ impl Printer {
     }
 
     fn say(&mut self, kind: &str, text: &str) {
-        let _ = writeln!(self.stderr.lock(), "{kind}: {text}");
+        let _ = writeln!(self.stderr.lock(), "{kind}: {}", plain_lines(text));
     }
 }
 
 /// A text of the user's without what a terminal would obey.
 pub(super) fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
+}
+
+/// The same of each line of a message: several problems are told below each other.
+fn plain_lines(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', "\u{fffd}")
 }
 
 #[cfg(test)]

@@ -171,6 +171,23 @@ async fn its_json_has_everything_and_does_not_change_from_run_to_run() {
 }
 
 #[tokio::test]
+async fn what_commands_say_of_files_steers_no_terminal() {
+    let registry = FakeRegistry::start().await;
+    let folder = folder(&registry, &[]);
+    let name = "a\u{1b}[31m\u{9b}.yaml";
+    folder.write(name, "kind: [\n");
+    for command in ["check", "lock"] {
+        let ended = folder.run(&[command, "--table", "table.yaml", name]).await;
+        assert_eq!(ended.code, 2, "{}", ended.shown());
+        let steers = |character: char| character.is_control() && character != '\n';
+        assert!(!ended.stderr.contains(steers), "{command}: {:?}", ended.stderr);
+        assert!(ended.stderr.contains("`a\u{fffd}[31m\u{fffd}.yaml`, document 1"), "{}", ended.stderr);
+    }
+    let ended = folder.run(&["explain", "--table", "table.yaml", "--offline", "-f", name]).await;
+    assert!(ended.code == 2 && !ended.stderr.contains('\u{1b}'), "{:?}", ended.stderr);
+}
+
+#[tokio::test]
 async fn exit_0_is_all_there_and_1_is_missing_or_denied_and_2_is_not_known() {
     let registry = FakeRegistry::start().await;
     registry.put("hub/library/nginx", "latest", &manifest("nginx"));
