@@ -19,7 +19,10 @@ mod report;
 
 /// What `check` is asked.
 #[derive(Debug, Args)]
-#[command(after_help = "What no rule speaks of is left as written: it is counted and fails nothing.
+#[command(
+    after_help = "What no rule speaks of is left as written: it is counted and fails nothing. In a namespace
+labelled `portolan.dev/rewrite: audit` images are only audited: each state says what would
+become of it, and fails nothing, since the Pod runs what is written.
 
 Examples:
   portolan check --table mirrors.yaml deploy/
@@ -29,7 +32,8 @@ Examples:
 Exit codes:
   0  everything would run
   1  something is missing, denied or no image
-  2  could not find out")]
+  2  could not find out"
+)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     inputs: InputArgs,

@@ -17,7 +17,7 @@ use super::Printer;
 use crate::{
     cluster::{self, Listed},
     inventory::{self, Content, Document, Found, Inventory, Names, REWRITE_LABEL, Value},
-    rewrite::{Reason, is_placeholder},
+    rewrite::{Mode, Reason, is_placeholder},
 };
 
 /// Where the images are.
@@ -56,6 +56,8 @@ pub(super) struct Wanted {
     pub(super) namespace: Option<Box<str>>,
     /// Why it never comes before the table, if so.
     pub(super) left_alone: Option<LeftAlone>,
+    /// Whether what is decided about it is done.
+    pub(super) mode: Mode,
     /// Where it stands.
     pub(super) spots: Vec<Spot>,
 }
@@ -137,6 +139,11 @@ pub(super) fn passed_by(namespace: &str, label: Option<&str>) -> Option<LeftAlon
         }
         _ => None,
     }
+}
+
+/// Whether what is decided about Pods of a namespace is done to them, by what its label says.
+pub(super) fn mode_of(label: Option<&str>) -> Mode {
+    if label == Some("audit") { Mode::Audit } else { Mode::Enforce }
 }
 
 /// The value of the label by which a namespace chooses.
@@ -225,18 +232,22 @@ impl Collector {
     }
 
     fn finish(self, namespace: Option<&str>, own_namespace: &str) -> Inputs {
+        let label = |namespace: Option<&str>| self.namespaces.get(namespace?)?.as_deref();
         let mut wanted: BTreeMap<_, Vec<Spot>> = BTreeMap::new();
         for found in self.found {
             let named = found.object.as_ref().and_then(|object| object.namespace.as_deref());
             let namespace = named.or(namespace);
-            let label = namespace.and_then(|name| self.namespaces.get(name)?.as_deref());
+            let label = label(namespace);
             let left_alone = left_alone(&found, namespace, label, own_namespace);
             let namespace = namespace.map(Box::<str>::from);
             wanted.entry((found.image.clone(), namespace, left_alone)).or_default().push(Spot::of(found));
         }
         let wanted = wanted
             .into_iter()
-            .map(|((image, namespace, left_alone), spots)| Wanted { image, namespace, left_alone, spots })
+            .map(|((image, namespace, left_alone), spots)| {
+                let mode = mode_of(label(namespace.as_deref()));
+                Wanted { image, namespace, left_alone, mode, spots }
+            })
             .collect();
         Inputs { wanted, unread: self.unread, namespaces: self.namespaces }
     }

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::report::Finding;
 use crate::{
-    cli::{Printer, inputs::passed_by},
+    cli::{
+        Printer,
+        inputs::{mode_of, passed_by},
+    },
     cluster::{self, Listed},
     inventory::{self, Content, Names, REWRITE_LABEL, Value},
+    rewrite::Mode,
     table::{Mirror, Table},
 };
 
@@ -60,7 +64,7 @@ pub(super) async fn findings(
 
 /// Whether the webhook may change Pods of a namespace: where it only audits, it does not.
 fn is_rewritten(namespace: &str, label: Option<&str>, own_namespace: &str) -> bool {
-    passed_by(namespace, label).is_none() && label != Some("audit") && namespace != own_namespace
+    passed_by(namespace, label).is_none() && mode_of(label) == Mode::Enforce && namespace != own_namespace
 }
 
 /// What leads into the cluster.

@@ -17,7 +17,7 @@ use crate::{
     image::{Digest, Reference},
     lock::{Finding, Lock},
     registry::{Answer, Question, Resolver, Verified},
-    rewrite::{Decision, Outcome, Plan, Pull, Reason, ResolvedFrom, plan},
+    rewrite::{Decision, Mode, Outcome, Plan, Pull, Reason, ResolvedFrom, plan},
     table::{LockMode, Lookup, Pin, Rule, Table},
 };
 
@@ -311,6 +311,12 @@ fn state(decision: &Decision) -> State {
 }
 
 impl Judged<'_> {
+    /// Whether something would become of it that its namespace's label leaves undone.
+    pub(super) fn is_only_audited(&self) -> bool {
+        let is_idle = matches!(self.state, State::AsWritten | State::Invalid | State::LeftAlone);
+        self.wanted.mode == Mode::Audit && !is_idle
+    }
+
     /// What the Pod would run; `None` if it is denied.
     pub(super) fn result(&self) -> Option<&str> {
         match &self.decision {

@@ -55,10 +55,14 @@ struct Row<'w> {
     reason: &'static str,
     resolved_from: Option<&'static str>,
     lock: Option<&'static str>,
+    /// `null` where it never comes before the table.
+    mode: Option<&'static str>,
     namespaces: BTreeSet<&'w str>,
     places: Vec<&'w Spot>,
     #[serde(skip)]
     sort: State,
+    #[serde(skip)]
+    is_only_audited: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +70,8 @@ struct Row<'w> {
 struct Summary {
     images: usize,
     states: BTreeMap<&'static str, usize>,
+    /// Those of them of which nothing comes, because their namespace is only audited.
+    audited: BTreeMap<&'static str, usize>,
     /// Those that no rule speaks of, among those left as written.
     no_rule: usize,
     /// Those that would run and have no line in the lock, where there is one.
@@ -79,7 +85,11 @@ impl<'w> Report<'w> {
         let mut positions = HashMap::new();
         for judged in judged {
             let row = Row::of(&judged);
-            let key = (row.written, row.sort, row.reason, row.lock, row.result.clone(), row.place.clone());
+            let key = (
+                (row.written, row.sort, row.reason, row.lock, row.is_only_audited),
+                row.result.clone(),
+                row.place.clone(),
+            );
             let position = *positions.entry(key).or_insert(images.len());
             match images.get_mut(position) {
                 Some(same) => {
@@ -90,8 +100,12 @@ impl<'w> Report<'w> {
             }
         }
         let mut states: BTreeMap<_, _> = State::ALL.iter().map(|state| (state.word(), 0)).collect();
+        let mut audited = BTreeMap::new();
         for row in &images {
             *states.entry(row.state).or_default() += 1;
+            if row.is_only_audited {
+                *audited.entry(row.state).or_default() += 1;
+            }
         }
         let count = |fits: &dyn Fn(&Row<'_>) -> bool| images.iter().filter(|row| fits(row)).count();
         let summary = Summary {
@@ -99,6 +113,7 @@ impl<'w> Report<'w> {
             no_rule: count(&|row| row.reason == "no-rule"),
             without_line: count(&|row| row.sort == State::Ok && row.lock == Some(Locked::NoLine.word())),
             states,
+            audited,
         };
         Self { images, findings, summary, verdict }
     }
@@ -134,6 +149,9 @@ impl<'w> Report<'w> {
                 let namespaces: Vec<_> = row.namespaces.iter().copied().collect();
                 let _ = write!(line, "  in {}", namespaces.join(", "));
             }
+            if row.is_only_audited {
+                line.push_str(ONLY_AUDITED);
+            }
             lines.push(line);
             row.trouble(&mut lines);
         }
@@ -152,9 +170,11 @@ impl<'w> Report<'w> {
 }
 
 fn verdict(judged: &[Judged<'_>]) -> ExitStatus {
+    // Where nothing is done the Pod runs what is written.
+    let judged = || judged.iter().filter(|judged| !judged.is_only_audited());
     let is_denied = |judged: &Judged<'_>| judged.decision.is_some() && judged.result().is_none();
-    let is = |states: &[State]| judged.iter().any(|judged| states.contains(&judged.state));
-    if judged.iter().any(is_denied)
+    let is = |states: &[State]| judged().any(|judged| states.contains(&judged.state));
+    if judged().any(is_denied)
         || is(&[State::Missing, State::LockedMissing, State::NotLocked, State::Invalid])
     {
         ExitStatus::No
@@ -187,9 +207,11 @@ impl<'w> Row<'w> {
             reason: judged.reason(),
             resolved_from: decision.and_then(|decision| decision.resolved_from).map(ResolvedFrom::word),
             lock: judged.locked.map(Locked::word),
+            mode: decision.map(|_| judged.wanted.mode.word()),
             namespaces: judged.wanted.namespace.as_deref().into_iter().collect(),
             places: judged.wanted.spots.iter().collect(),
             sort: judged.state,
+            is_only_audited: judged.is_only_audited(),
         }
     }
 
@@ -218,7 +240,11 @@ impl<'w> Row<'w> {
             State::Unauthorized => "the registry refused our login",
             State::Unavailable => "the registry did not answer",
         };
-        let policy = if self.outcome == Outcome::Denied.word() { "; a Pod with it is denied" } else { "" };
+        let policy = match (self.outcome == Outcome::Denied.word(), self.is_only_audited) {
+            (true, false) => "; a Pod with it is denied",
+            (true, true) => "; a Pod with it would be denied",
+            (false, _) => "",
+        };
         lines.push(format!("    {trouble}{policy}"));
         for spot in self.places.iter().take(MOST_PLACES) {
             lines.push(format!("    {spot}"));
@@ -241,6 +267,9 @@ impl Summary {
         });
         for (number, (word, count)) in counted.enumerate() {
             let _ = write!(text, "{}{count} {word}", if number == 0 { ": " } else { ", " });
+            if let Some(audited) = self.audited.get(word) {
+                let _ = write!(text, " ({audited} only audited)");
+            }
             if word == State::AsWritten.word() && self.no_rule > 0 {
                 let _ = write!(text, " ({} for want of a rule)", self.no_rule);
             }
@@ -254,6 +283,9 @@ impl Summary {
 
 /// Longer images push their line's rest to the right, not everybody's.
 const WIDEST: usize = 60;
+
+/// Behind an image of which its namespace's label leaves undone what is said.
+const ONLY_AUDITED: &str = "  (only audited)";
 
 /// How many places of one image are printed.
 const MOST_PLACES: usize = 3;
@@ -277,9 +309,11 @@ mod tests {
             reason: "missing",
             resolved_from: None,
             lock: None,
+            mode: Some("enforce"),
             namespaces: BTreeSet::new(),
             places: Vec::new(),
             sort: State::Missing,
+            is_only_audited: false,
         };
         let finding = Finding {
             kind: "policy",

@@ -133,6 +133,7 @@ async fn its_json_has_everything_and_does_not_change_from_run_to_run() {
       "digest": null,
       "lock": null,
       "mirror": "HOST/hub",
+      "mode": "enforce",
       "namespaces": [
         "shop"
       ],
@@ -168,6 +169,73 @@ async fn its_json_has_everything_and_does_not_change_from_run_to_run() {
     }
     "#);
     assert_eq!((&answer["summary"]["images"], &answer["summary"]["states"]["ok"]), (&9.into(), &1.into()));
+}
+
+#[tokio::test]
+async fn where_images_are_only_audited_it_says_what_would_be_and_fails_nothing() {
+    let registry = FakeRegistry::start().await;
+    let nginx = registry.put("hub/library/nginx", "1", &manifest("nginx"));
+    let host = registry.host();
+    let folder = folder(
+        &registry,
+        &[
+            &format!("{{source: gcr.io, mirrors: ['{host}/none'], onMissing: deny}}"),
+            "{source: quay.io, mirrors: ['127.0.0.1:1/quay']}",
+        ],
+    );
+    let pod = |namespace: &str, images: &str| {
+        format!(
+            "kind: Pod\nmetadata: {{name: web, namespace: {namespace}}}\nspec: {{containers: [{images}]}}\n---\n"
+        )
+    };
+    let namespace = |label: &str| {
+        format!("kind: Namespace\nmetadata: {{name: lab, labels: {{portolan.dev/rewrite: {label}}}}}\n---\n")
+    };
+    let images = "{image: nginx:1}, {image: gcr.io/a/b}, {image: quay.io/a/b}, {image: example.com/a/b}";
+    folder.write("lab.yaml", &(namespace("audit") + &pod("lab", images)));
+    let ended = folder.check(&["lab.yaml"]).await;
+    let shown = ended.shown().replace(&host, "HOST").replace(nginx.as_str(), "DIGEST");
+    assert_snapshot!(shown, @r"
+    exit 0
+    --- stdout
+    as-written   example.com/a/b  no-rule
+    missing      gcr.io/a/b       HOST/none/a/b:latest  (only audited)
+        no mirror has it; a Pod with it would be denied
+        Pod lab/web, lab.yaml:6
+    ok           nginx:1          HOST/hub/library/nginx:1@DIGEST  (only audited)
+    unavailable  quay.io/a/b      127.0.0.1:1/quay/a/b:latest  (only audited)
+        the registry did not answer
+        Pod lab/web, lab.yaml:6
+
+    4 images: 1 ok (1 only audited), 1 as-written (1 for want of a rule), 1 unavailable (1 only audited), 1 missing (1 only audited)
+    ");
+    let (code, answer) = folder.checked("", &["lab.yaml"]).await;
+    assert_eq!(code, 0);
+    assert_eq!(answer["summary"]["audited"], serde_json::json!({"missing": 1, "ok": 1, "unavailable": 1}));
+    assert!(answer["images"].as_array().unwrap().iter().all(|row| row["mode"] == "audit"), "{answer}");
+
+    // What no node can run is wrong there too, and what is only audited in one namespace may be denied in another.
+    folder.write("lab.yaml", &(namespace("audit") + &pod("lab", "{image: NGINX}")));
+    assert_eq!(folder.check(&["lab.yaml"]).await.code, 1);
+    let both = namespace("audit") + &pod("lab", "{image: gcr.io/a/b}") + &pod("shop", "{image: gcr.io/a/b}");
+    folder.write("lab.yaml", &both);
+    let ended = folder.check(&["lab.yaml"]).await;
+    assert_snapshot!(ended.shown().replace(&host, "HOST"), @r"
+    exit 1
+    --- stdout
+    missing  gcr.io/a/b  HOST/none/a/b:latest  in lab  (only audited)
+        no mirror has it; a Pod with it would be denied
+        Pod lab/web, lab.yaml:6
+    missing  gcr.io/a/b  HOST/none/a/b:latest  in shop
+        no mirror has it; a Pod with it is denied
+        Pod shop/web, lab.yaml:10
+
+    2 images: 2 missing (1 only audited)
+    ");
+    for label in ["enabled", "else"] {
+        folder.write("lab.yaml", &(namespace(label) + &pod("lab", "{image: gcr.io/a/b}")));
+        assert_eq!(folder.check(&["lab.yaml"]).await.code, 1, "{label}");
+    }
 }
 
 #[tokio::test]
