@@ -100,9 +100,6 @@ pub struct Metrics {
     registry: Registry,
 }
 
-/// A number of events, which only grows.
-pub type Events = Counter;
-
 /// A gauge that counts things.
 pub type Count = Gauge<i64, AtomicI64>;
 
