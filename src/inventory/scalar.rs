@@ -59,15 +59,6 @@ fn whole(text: &str) -> Option<i128> {
 }
 
 fn real(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let begins = unsigned.starts_with(|first: char| first.is_ascii_digit())
-        || unsigned
-            .strip_prefix('.')
-            .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-    let is_real = begins
-        && unsigned
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
     // JSON has no infinity, and kubectl takes such a scalar for a text.
-    is_real.then(|| text.parse().ok()).flatten().filter(|value: &f64| value.is_finite())
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }

@@ -85,7 +85,8 @@ impl Update {
             // Before the first that is greater, so that a sorted text stays sorted; the last block has no line.
             let behind = blocks.iter().position(|block| !block.key.is_empty() && *block.key > *key);
             let at = behind.unwrap_or_else(|| blocks.len().saturating_sub(1));
-            let block = Block { line: Some(format!("{key} {digest}")), key: key.into(), ..Block::default() };
+            // Without its key: what is still left is greater, so that this is never what it goes before.
+            let block = Block { line: Some(format!("{key} {digest}")), ..Block::default() };
             blocks.insert(at, block);
             // What stands before the first line is said of the whole text.
             if at == 0

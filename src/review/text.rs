@@ -47,10 +47,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 Ok(Text(Cow::Owned(text.to_owned())))
             }
 
-            fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text)))
-            }
-
             fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
                 Ok(Text::default())
             }

@@ -89,10 +89,8 @@ impl Source {
         let exact = path.is_some_and(|path| path.contains([':', '@']));
         scratch.clear();
         scratch.push_str(written);
-        match path {
-            None => scratch.push_str("/x/x:x"),
-            Some(_) if !exact => scratch.push_str(":x"),
-            Some(_) => {}
+        if path.is_none() {
+            scratch.push_str("/x/x");
         }
         let reference = match Reference::parse(scratch) {
             Ok(reference) => reference,
@@ -102,8 +100,8 @@ impl Source {
         if legacy && registry != "index.docker.io" {
             let repository = if exact { reference.as_str() } else { reference.name() };
             let remedy = match path {
-                None if !written.contains(['.', ':']) => EXAMPLE.to_owned(),
-                _ => format!("write {}", quoted(repository)),
+                None => EXAMPLE.to_owned(),
+                Some(_) => format!("write {}", quoted(repository)),
             };
             return refused("does not begin with a registry", remedy);
         }
@@ -234,7 +232,7 @@ pub(super) fn is_local_suffix(suffix: &str) -> bool {
 
 fn is_in_cluster(host: &str) -> bool {
     [".svc", ".svc.cluster.local"].iter().any(|suffix| {
-        let start = host.len().checked_sub(suffix.len()).filter(|start| *start > 0);
+        let start = host.len().checked_sub(suffix.len());
         start.and_then(|start| host.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
     })
 }
