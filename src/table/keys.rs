@@ -334,4 +334,13 @@ mod tests {
         }
         assert_eq!(checked, 4);
     }
+
+    #[test]
+    fn a_rule_inherits_what_the_defaults_say() {
+        for default in DEFAULTS.keys {
+            let own = RULE.keys.iter().find(|key| key.id == default.id).unwrap();
+            assert!(matches!(own.absent, Absent::Inherited), "{}", own.name);
+            assert!(matches!(default.absent, Absent::Word(_)), "{}", default.name);
+        }
+    }
 }

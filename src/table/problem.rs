@@ -274,4 +274,31 @@ mod tests {
             assert_eq!(did_you_mean(written, keys), meant, "{written}");
         }
     }
+
+    #[test]
+    fn a_distance_is_how_many_letters_were_written_wrongly() {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("abc", "xabc", 1),
+            ("abc", "axbc", 1),
+            ("abc", "abcx", 1),
+            ("abc", "xbc", 1),
+            ("abc", "abx", 1),
+            ("ab", "ba", 1),
+            ("abcd", "acbd", 1),
+            ("abcd", "abdc", 1),
+            ("abcdef", "badcfe", 3),
+            ("ab", "bca", 3), // what was swapped is not torn apart again
+            ("aab", "aba", 1),
+            ("abc", "cab", 2),
+            ("kitten", "sitting", 3),
+            ("abc", "xyz", 3),
+            ("äö", "öä", 1),
+        ] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+            assert_eq!(distance(right, left), expected, "{right} {left}");
+        }
+    }
 }

@@ -174,4 +174,36 @@ mod tests {
             assert_eq!(decode(text.as_bytes()).as_deref(), expected.map(str::as_bytes), "{text}");
         }
     }
+
+    #[test]
+    fn a_sequence_has_the_length_that_it_says() {
+        let sequence = |head: &[u8], length: usize| is_one_sequence(&[head, &vec![5; length]].concat());
+        for (head, length) in [
+            (&[0x30, 0][..], 0),
+            (&[0x30, 2], 2),
+            (&[0x30, 0x7f], 127),
+            (&[0x30, 0x81, 0x80], 128),
+            (&[0x30, 0x82, 1, 2], 258),
+            (&[0x30, 0x84, 0, 0, 1, 2], 258),
+        ] {
+            assert!(sequence(head, length), "{head:?}");
+            assert!(!sequence(head, length + 1) && !is_one_sequence(&head[..head.len() - 1]), "{head:?}");
+        }
+        for other in [&[][..], &[0x30], &[0x31, 0], &[0x30, 0x80], &[0x30, 0x85, 0, 0, 0, 0, 0]] {
+            assert!(!is_one_sequence(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_secrets_name_is_labels_joined_by_dots() {
+        let long = "a.".repeat(126);
+        for name in ["a", "harbor-pull", "0.a-1.b", &format!("{long}a")] {
+            assert_eq!(check_secret_name(name), Ok(()), "{name}");
+        }
+        for name in
+            ["", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a-.b", "A", "a_b", &format!("{long}ab")]
+        {
+            assert!(check_secret_name(name).is_err(), "{name}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod mirrors;
+mod probes;
 mod problems;
 mod properties;
 mod reading;

@@ -45,8 +45,10 @@ fn whatever_a_document_says_a_problem_is_one_line_without_control_characters() {
         "a: \u{1b}[31m\n",
     ] {
         let problems = Table::parse(text).unwrap_err();
-        for problem in &problems {
-            assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
+        let lines: Vec<String> = (&problems).into_iter().map(ToString::to_string).collect();
+        assert!(!lines.is_empty(), "{text}");
+        for line in lines {
+            assert!(!line.contains(char::is_control), "{line:?}");
         }
     }
 }
@@ -146,6 +148,14 @@ fn unknown_and_repeated_keys_are_refused_in_every_section() {
             "line 9, column 1: the key `kind` is written again, first on line 2; write it once",
         ]
     );
+    // What is misspelt is not missing as well, but what else is missing is.
+    assert_eq!(
+        problems_of("apiVersion: portolan.dev/v1\nkynd: MappingTable\n"),
+        [
+            "line 1, column 1: the key `rules` is missing; write `rules: []`",
+            "line 2, column 1: unknown key `kynd`; did you mean `kind`?",
+        ]
+    );
 }
 
 #[test]
@@ -179,6 +189,14 @@ fn wrong_types_are_refused() {
                 "line 4, column 34: `mirrors` is a list of texts, found the text `r.corp`; write `mirrors: [r.corp]`"
                     .into(),
             ],
+        ),
+        (
+            "source: docker.io, mirrors: true",
+            vec!["line 4, column 34: `mirrors` is a list of texts, found `true`; write `mirrors: [TEXT, …]`".into()],
+        ),
+        (
+            "source: docker.io, mirrors: ''",
+            vec!["line 4, column 34: `mirrors` is a list of texts, found the text ``; write `mirrors: [TEXT, …]`".into()],
         ),
         (
             "source: docker.io, mirrors: [r.corp, {url: x}, null]",
@@ -247,6 +265,7 @@ fn bad_sources_are_refused() {
             "is no registry, path or reference",
             "write `quay.io/acme`, without the `/` at its end",
         ),
+        ("/", grammar, example),
         (" quay.io", "is no registry, path or reference", "write `quay.io`, without blanks around it"),
         ("quay.io/Acme", grammar, example),
         ("quay.io//acme", grammar, example),
@@ -310,6 +329,14 @@ fn bad_mirrors_are_refused() {
             "{mirror}"
         );
     }
+    // The shortest image needs two more characters of the 255 that a repository has.
+    let of_length = |length: usize| format!("source: quay.io, mirrors: [r.corp/{}]", "x".repeat(length));
+    assert_eq!(problems(&[&of_length(253)]), [""; 0]);
+    let too_long = problems(&[&of_length(254)]);
+    assert!(
+        too_long[0].contains("is no place for images: the repository is longer than 255"),
+        "{too_long:?}"
+    );
     assert_eq!(
         problems(&["source: 'quay.io/x:1', mirrors: ['docker.io/nginx:1']"]),
         [

@@ -58,6 +58,13 @@ fn a_rule_that_can_never_win_is_warned_of() {
     ] {
         assert_eq!(warnings(&rules), expected);
     }
+    // A namespace has no more than 63 letters; a `*` may stand for none.
+    for (letters, expected) in [(63, 0), (64, 1)] {
+        for pattern in ["x".repeat(letters), format!("{}*", "x".repeat(letters)), "*x".repeat(letters)] {
+            let rule = format!("source: docker.io, keep: true, namespaces: ['{pattern}']");
+            assert_eq!(warnings(&[&rule]).len(), expected, "{pattern}");
+        }
+    }
 }
 
 #[test]
