@@ -231,4 +231,11 @@ mod tests {
             assert_eq!(*reason as usize, index, "`{}` is out of order", reason.word());
         }
     }
+
+    #[test]
+    fn every_place_that_a_digest_is_known_from_has_a_word_of_its_own() {
+        let words: Vec<_> = ResolvedFrom::ALL.iter().map(|from| from.word()).collect();
+        assert_eq!(words, ["lock", "memory", "reference", "registry", "stale"]);
+        assert_eq!(super::super::Mode::ALL.map(super::super::Mode::word), ["audit", "enforce"]);
+    }
 }

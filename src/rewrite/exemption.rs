@@ -40,3 +40,63 @@ pub fn whole_pod(pod: &Pod<'_>, namespace: &str, own_namespace: Option<&str>) ->
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::rewrite::{Scope, fields};
+
+    /// Why the only image of a Pod in the namespace `shop` is left alone.
+    fn why(metadata: &Value, image: &str, pull: &str, own_namespace: Option<&str>) -> Option<Reason> {
+        let text = json!({"metadata": metadata,
+            "spec": {"containers": [{"name": "app", "image": image, "imagePullPolicy": pull}]}})
+        .to_string();
+        let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+        let field = fields(&pod, Scope::Pod).next().unwrap();
+        assert_eq!(
+            whole_pod(&pod, "shop", own_namespace).is_some(),
+            exemption(&pod, &Field { image: "nginx", pull: Pull::Always, ..field }, "shop", own_namespace)
+                .is_some()
+        );
+        exemption(&pod, &field, "shop", own_namespace)
+    }
+
+    #[test]
+    fn a_pod_is_left_alone_by_its_label_its_namespace_and_as_a_mirror_pod() {
+        let label = |value: &str| json!({"labels": {"portolan.dev/rewrite": value, "a": "disabled"}});
+        let mirror_pod = json!({"annotations": {"kubernetes.io/config.mirror": "x"}});
+        for (metadata, own_namespace, expected) in [
+            (json!({}), None, None),
+            (json!({}), Some("portolan"), None),
+            (json!({}), Some("shop"), Some(Reason::OwnNamespace)),
+            (label("disabled"), None, Some(Reason::OptedOut)),
+            (label("disabled"), Some("shop"), Some(Reason::OptedOut)),
+            (label("enabled"), None, None),
+            (label(""), None, None),
+            (mirror_pod.clone(), None, Some(Reason::MirrorPod)),
+            (mirror_pod, Some("shop"), Some(Reason::OwnNamespace)),
+            (json!({"annotations": {"a": "b"}}), None, None),
+        ] {
+            assert_eq!(why(&metadata, "nginx", "", own_namespace), expected, "{metadata} {own_namespace:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_left_alone_if_it_is_never_pulled_or_filled_in_later() {
+        for (image, pull, expected) in [
+            ("nginx", "Always", None),
+            ("nginx", "IfNotPresent", None),
+            ("nginx", "Never", Some(Reason::PullNever)),
+            ("auto", "Never", Some(Reason::PullNever)),
+            ("auto", "Always", Some(Reason::Placeholder)),
+            ("", "", Some(Reason::Placeholder)),
+            ("automatic", "", None),
+        ] {
+            assert_eq!(why(&json!({}), image, pull, None), expected, "{image} {pull}");
+        }
+        let opted_out = json!({"labels": {"portolan.dev/rewrite": "disabled"}});
+        assert_eq!(why(&opted_out, "nginx", "Never", None), Some(Reason::OptedOut), "the Pod goes first");
+    }
+}

@@ -159,3 +159,51 @@ fn in_list<'a>(pod: &'a Pod<'a>, list: Option<List>) -> impl Iterator<Item = Fie
     });
     containers.chain(volumes)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_that_names_an_image_is_a_field_with_its_place_and_how_it_is_pulled() {
+        let text = json!({"spec": {
+            "containers": [
+                {"name": "app", "image": "a", "imagePullPolicy": "Always"},
+                {"name": "side", "image": "b", "imagePullPolicy": "IfNotPresent"},
+            ],
+            "ephemeralContainers": [{"name": "debug", "image": "c", "imagePullPolicy": "Never"}],
+            "initContainers": [{"name": "app", "image": "d"}],
+            "volumes": [
+                {"name": "none"},
+                {"name": "model", "image": {"reference": "e", "pullPolicy": "Never"}},
+                {"name": "empty", "image": {"pullPolicy": "Always"}},
+            ],
+        }})
+        .to_string();
+        let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+        let found = |scope| -> Vec<_> {
+            fields(&pod, scope)
+                .map(|field| (field.place.to_string(), field.name, field.image, field.pull))
+                .collect()
+        };
+        assert_eq!(
+            found(Scope::Pod),
+            [
+                ("/spec/containers/0/image".into(), "app", "a", Pull::Always),
+                ("/spec/containers/1/image".into(), "side", "b", Pull::Sometimes),
+                ("/spec/initContainers/0/image".into(), "app", "d", Pull::Sometimes),
+                ("/spec/volumes/1/image/reference".into(), "model", "e", Pull::Never),
+                ("/spec/volumes/2/image/reference".into(), "empty", "", Pull::Always),
+            ]
+        );
+        assert_eq!(
+            found(Scope::EphemeralContainers),
+            [("/spec/ephemeralContainers/0/image".into(), "debug", "c", Pull::Never)]
+        );
+        assert_eq!(same_name(&pod, List::InitContainers, "app"), Some("d"));
+        assert_eq!(same_name(&pod, List::InitContainers, "side"), None);
+        assert_eq!(same_name(&pod, List::Volumes, "model"), Some("e"));
+    }
+}

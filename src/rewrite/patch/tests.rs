@@ -185,6 +185,24 @@ fn a_manifest_applied_again_is_restored_from_the_old_annotation() {
 }
 
 #[test]
+fn what_is_restored_is_what_was_there_with_its_digest() {
+    let entry = json!({"containers/app": {"written": "nginx", "image": hub("nginx")}});
+    let old = json!({"metadata": {"annotations": {SOURCES: entry.to_string()}}}).to_string();
+    let old = Sources::of(&serde_json::from_str(&old).unwrap());
+    let again = pod("nginx").to_string();
+    let again: Pod<'_> = serde_json::from_str(&again).unwrap();
+    let field = fields(&again, Scope::Pod).next().unwrap();
+    let restored = standing(&field, Some(&hub("nginx")), &old).unwrap();
+    assert_eq!((restored.reason, restored.result()), (Reason::Restored, Some(&*hub("nginx"))));
+    assert_eq!(restored.digest.unwrap().hex(), "1".repeat(64));
+    for other in ["nginx", "r.corp/hub/library/nginx:2"] {
+        let standing = standing(&field, Some(other), &old).map(|decision| decision.reason);
+        assert_eq!(standing, (other == "nginx").then_some(Reason::Unchanged));
+    }
+    assert!(standing(&field, None, &old).is_none());
+}
+
+#[test]
 fn an_edit_to_another_image_replaces_the_entry_and_one_left_alone_removes_it() {
     let old = patched(&pod("a"), None, to_hub).pod;
     let mut edited = old.clone();
@@ -249,6 +267,28 @@ fn a_forged_annotation_is_dropped_and_a_true_one_of_a_reinvocation_stays() {
 }
 
 #[test]
+fn of_an_image_inside_a_mirror_an_entry_about_the_same_repository_stays() {
+    for (written, stays) in [("r.corp/hub/x:1", true), ("r.corp/hub/y:1", false), ("quay.io/x:1", false)] {
+        let image = format!("r.corp/hub/x:1@sha256:{}", "1".repeat(64));
+        let entry = json!({"containers/app": {"written": written, "image": image}});
+        let mut pod = pod(&image);
+        pod["metadata"]["annotations"] = json!({SOURCES: entry.to_string()});
+        let expected = if stays { entry } else { Value::Null };
+        assert_eq!(patched(&pod, None, to_hub).annotation(), expected, "{written}");
+    }
+}
+
+#[test]
+fn sources_are_empty_if_there_is_no_entry_that_can_be_read() {
+    let is_empty = |annotation: &str| {
+        let text = json!({"metadata": {"annotations": {SOURCES: annotation}}}).to_string();
+        Sources::of(&serde_json::from_str(&text).unwrap()).is_empty()
+    };
+    assert!(is_empty("][") && is_empty("{}"));
+    assert!(!is_empty(r#"{"containers/app":{"written":"a","image":"b"}}"#));
+}
+
+#[test]
 fn an_image_rewritten_without_a_digest_says_why() {
     let after = patched(&pod("nginx"), None, |_| unpinned("r.corp/hub/library/nginx:latest"));
     assert_eq!(after.annotation()["containers/app"]["reason"], "missing");
@@ -263,6 +303,9 @@ fn past_the_limit_of_annotations_the_annotation_is_left_out() {
     let mut full = pod("nginx");
     full["metadata"]["annotations"] = json!({"a": "x".repeat(255 * 1024)});
     assert!(patched(&full, None, to_hub).annotation().is_object(), "a KiB is room enough");
+    // What it takes the place of counts no more.
+    full["metadata"]["annotations"] = json!({"a": "x".repeat(100 * 1024), SOURCES: "][".repeat(75 * 1024)});
+    assert!(patched(&full, None, to_hub).annotation().is_object());
     full["metadata"]["annotations"] = json!({"a": "x".repeat(MAX_ANNOTATIONS - 50)});
     let after = patched(&full, None, to_hub);
     assert_eq!(after.annotation(), Value::Null);

@@ -149,6 +149,8 @@ fn inside_a_mirror_an_image_is_pinned_where_it_is_and_never_moved_or_denied() {
 
     let digest = table(&[&format!("{{{rule}, pin: digest}}")]);
     assert_eq!(told(&settled(&digest, &pinned)), ("rewritten", "mirrored", format!("r.corp/x@sha256:{HEX}")));
+    let without_tag = format!("r.corp/x@sha256:{HEX}");
+    assert_eq!(told(&settled(&digest, &without_tag)), ("kept", "mirrored", "-".into()));
     let off = table(&["{source: '*', mirrors: ['r.corp/{registry}'], pin: off}"]);
     assert_eq!(told(&settled(&off, "r.corp/x:1")), ("kept", "mirrored", "-".into()));
 }
@@ -172,6 +174,76 @@ fn what_the_table_does_not_move_is_kept_with_its_reason() {
         (&long, "unrepresentable"),
     ] {
         assert_eq!(told(&settled(&table, written)), ("kept", reason, "-".into()), "{written}");
+    }
+}
+
+#[test]
+fn a_decision_names_rule_mirror_and_digest_as_far_as_there_are_any() {
+    let long = format!("quay.io/{}:1", "a".repeat(245));
+    let pinned = format!("r.corp/x:1@sha256:{HEX}");
+    let table = table(&[
+        "{source: ghcr.io/acme/debug, keep: true}",
+        "{source: quay.io, mirrors: [r.corp/a/longer/place]}",
+        "{source: docker.io, mirrors: [s.corp/hub, r.corp], onMissing: rewrite}",
+        "{source: gcr.io, mirrors: [t.corp/gcr], lock: require}",
+    ]);
+    // The rule's line, the mirror, the digest and where it is known from.
+    let of = |decision: &Decision| {
+        let line = decision.rule.as_ref().map(|rule| rule.line());
+        (line, decision.mirror, decision.digest.clone(), decision.resolved_from)
+    };
+    let reference = Some(ResolvedFrom::Reference);
+    for (written, expected) in [
+        ("auto", (None, None, None, None)),
+        ("ghcr.io/x", (None, None, None, None)),
+        ("ghcr.io/acme/debug:1", (Some(4), None, None, None)),
+        (&long, (Some(5), None, None, None)),
+        (&pinned, (Some(6), Some(1), Some(digest()), reference)),
+        ("gcr.io/x", (Some(7), Some(0), None, None)),
+    ] {
+        let decision = settled(&table, written);
+        assert_eq!(of(&decision), expected, "{written}");
+        assert_eq!(decision.reference.is_some(), written != "auto");
+    }
+    for (answer, expected) in [
+        (found(), (Some(6), Some(0), Some(digest()), Some(ResolvedFrom::Registry))),
+        (Answer::Missing, (Some(6), Some(0), None, None)),
+        (Answer::Unavailable { candidate: 1 }, (Some(6), Some(1), None, None)),
+        (Answer::Offline, (Some(6), Some(0), None, None)),
+    ] {
+        assert_eq!(of(&concluded(&table, "nginx", answer)), expected);
+    }
+    let carried = concluded(&table, &format!("nginx@sha256:{HEX}"), Answer::Missing);
+    assert_eq!(of(&carried), (Some(6), Some(0), Some(digest()), reference));
+}
+
+#[test]
+fn a_text_is_read_up_to_its_limit() {
+    // No repository is that long, but a host may be.
+    let of_length = |length: usize| format!("{}.b/x", "a".repeat(length - ".b/x".len()));
+    for (length, reason) in [(MAX_IMAGE_TEXT, "no-rule"), (MAX_IMAGE_TEXT + 1, "invalid-reference")] {
+        let written = of_length(length);
+        assert_eq!(written.len(), length);
+        assert_eq!(told(&settled(&table(&["{source: quay.io, keep: true}"]), &written)).1, reason);
+    }
+}
+
+#[test]
+fn a_question_says_whether_it_has_one_place_and_asks_again_at_every_start() {
+    let table = table(&[
+        "{source: quay.io, mirrors: [r1.corp/q, r2.corp/q]}",
+        "{source: docker.io, mirrors: [r1.corp/hub]}",
+    ]);
+    for (written, is_single) in [("quay.io/a", false), ("nginx", true)] {
+        for (pull, is_always) in [(Pull::Always, true), (Pull::Sometimes, false), (Pull::Never, false)] {
+            match plan(&table, &Lock::default(), written, pull, None, &mut String::new()) {
+                Plan::Ask(question) => {
+                    assert_eq!((question.is_single(), question.is_always()), (is_single, is_always));
+                    assert_eq!(question.candidates().count(), if is_single { 1 } else { 2 });
+                }
+                Plan::Settled(decision) => panic!("`{written}` is settled: {decision:?}"),
+            }
+        }
     }
 }
 
