@@ -137,4 +137,32 @@ mod tests {
         assert_eq!(response["auditAnnotations"]["images-00000000"], hostile);
         assert_eq!(response["warnings"][0], hostile);
     }
+
+    #[test]
+    fn the_expected_length_is_enough_and_not_much_more() {
+        let (uid, long) = ("7".repeat(36), "w".repeat(700));
+        let whole = Answer {
+            uid: &uid,
+            verdict: Verdict::Denied(&long),
+            patch: Some(long.as_bytes()),
+            audit_annotation: Some(("images-00000000", &long)),
+            warnings: &[long.clone(), long.clone(), String::new()],
+        };
+        let allowed = Answer { uid: &uid, ..ALLOWED };
+        for answer in [
+            ALLOWED,
+            Answer { uid: &uid, ..ALLOWED },
+            Answer { verdict: Verdict::Denied(&long), ..allowed },
+            Answer { patch: Some(b"[]"), ..allowed },
+            Answer { patch: Some(long.as_bytes()), ..allowed },
+            Answer { audit_annotation: Some(("key", "")), ..allowed },
+            Answer { warnings: whole.warnings, ..allowed },
+            whole,
+        ] {
+            let (expected, length) = (answer.expected_length(), answer.to_json().len());
+            // A value of an annotation is JSON, whose quotes are escaped.
+            let spare = 170 + answer.audit_annotation.map_or(0, |(_, value)| value.len() / 4);
+            assert!((length..=length + spare).contains(&expected), "{expected} for {length}");
+        }
+    }
 }

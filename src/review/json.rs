@@ -156,6 +156,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_special_is_found_and_nothing_else_is() {
+        for byte in 0..=u8::MAX {
+            let special = matches!(byte, ..b' ' | b'"' | b'\\');
+            assert_eq!(is_special(byte), special, "{byte:#x}");
+            for at in 0..WORD {
+                let mut word = [b'a'; WORD];
+                word[at] = byte;
+                let found = specials(u64::from_le_bytes(word));
+                assert_eq!((found != 0).then(|| found.trailing_zeros() as usize / 8), special.then_some(at));
+            }
+            for at in 0..PART {
+                let mut part = [b'~'; PART];
+                part[at] = byte;
+                assert_eq!(specials_of_part(&part), u32::from(special) << at, "{byte:#x}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_written_as_serde_json_does(text in ".{0,80}") {

@@ -82,6 +82,9 @@ fn every_text_of_a_token_is_taken_or_refused_as_serde_json_does() {
         "\"\t\"",
         "\"\u{7f}\"",
         "\"é\"",
+        "\" \"",
+        "\"a b !\"",
+        "\"\\b\\f\\n\\r\\t\\/\\\\\\\"\"",
         "\"twelve bytes and more, \\\\ behind them\"",
         "{}",
         "[]",
@@ -190,7 +193,10 @@ fn nesting_is_bounded_where_values_are_kept() {
         assert!(ours(nested(1_000_000).as_bytes()).1);
     }
     // Side by side is not within each other.
-    assert!(ours(format!("[{}1]", "[[]],".repeat(1000)).as_bytes()).1);
+    for inner in ["[[]],", r#"{"a":{}},"#] {
+        let (kept, skipped) = ours(format!("[{}1]", inner.repeat(1000)).as_bytes());
+        assert!(kept.is_ok() && skipped, "{inner}");
+    }
 }
 
 #[test]
@@ -205,6 +211,7 @@ fn a_mistake_says_where_it_is() {
         let error = read::<Value>(text.as_bytes()).unwrap_err();
         assert_eq!(error, ReadError { mistake, line, column }, "{text:?}");
     }
+    assert_eq!(Mistake::Depth.to_string(), "it is nested too deeply");
     let cut = read::<IgnoredAny>(b"[1,\n{").unwrap_err();
     assert_eq!(cut, ReadError { mistake: Mistake::End, line: 2, column: 2 });
 }

@@ -92,6 +92,7 @@ fn texts_are_borrowed_unless_they_have_escapes_and_null_is_empty() {
     assert!(matches!(texts[0].0, std::borrow::Cow::Borrowed("plain")));
     assert!(matches!(&texts[1].0, std::borrow::Cow::Owned(text) if text == "a\nb"));
     assert_eq!(&*texts[2], "");
+    assert_eq!(&*Text::from("plain"), "plain");
 }
 
 #[test]
@@ -110,4 +111,36 @@ fn annotations_are_measured_and_the_three_that_matter_are_found() {
     let bare: Pod<'_> =
         serde_json::from_str(r#"{"metadata":{"annotations":null,"labels":null},"spec":null}"#).unwrap();
     assert!(bare.metadata.unwrap().annotations.is_none());
+}
+
+#[test]
+fn a_pod_is_of_its_kind_group_and_version() {
+    for (group, version, kind, expected) in [
+        ("", "v1", "Pod", true),
+        ("x", "v1", "Pod", false),
+        ("", "v2", "Pod", false),
+        ("", "v1", "ConfigMap", false),
+    ] {
+        let body = format!(
+            r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1",
+                "request":{{"uid":"u","kind":{{"group":"{group}","version":"{version}","kind":"{kind}"}}}}}}"#
+        );
+        let request = Review::parse(body.as_bytes()).unwrap().into_request().unwrap();
+        assert_eq!(request.is_pod(), expected, "{kind} of {group}/{version}");
+        assert_eq!(Envelope::parse(body.as_bytes()).unwrap().is_pod, expected);
+    }
+}
+
+#[test]
+fn the_owner_is_the_one_that_manages_the_pod_else_the_first() {
+    for (owners, expected) in [
+        (r"null", None),
+        (r"[]", None),
+        (r#"[{"name":"a"},{"name":"b"}]"#, Some("a")),
+        (r#"[{"name":"a","controller":false},{"name":"b","controller":true}]"#, Some("b")),
+    ] {
+        let text = format!(r#"{{"metadata":{{"ownerReferences":{owners}}}}}"#);
+        let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(pod.metadata.unwrap().owner().map(|owner| &*owner.name), expected, "{owners}");
+    }
 }
