@@ -193,4 +193,15 @@ mod tests {
         assert!(sha384.matches(b""));
         assert!(!sha384.matches(b"x"));
     }
+
+    #[test]
+    fn a_digest_that_differs_in_one_digit_matches_nothing() {
+        let sound = Digest::of(b"a").as_str().to_owned();
+        for at in "sha256:".len()..sound.len() {
+            let mut text = sound.clone().into_bytes();
+            text[at] = if text[at] == b'0' { b'1' } else { b'0' };
+            let text = String::from_utf8(text).unwrap();
+            assert!(!text.parse::<Digest>().unwrap().matches(b"a"), "{text}");
+        }
+    }
 }

@@ -44,6 +44,16 @@ fn scalars_are_what_kubectl_takes_them_for() {
         ("0777", "511"),
         ("0x1F", "31"),
         ("1_000", "1000"),
+        ("0o17", "15"),
+        ("0b101", "5"),
+        ("0b102", "\"0b102\""),
+        ("+7", "7"),
+        (".5", "0.5"),
+        ("-1.", "-1.0"),
+        ("-.", "\"-.\""),
+        ("+.inf", "\"+.inf\""),
+        ("-inf", "\"-inf\""),
+        ("+nan", "\"+nan\""),
         ("-7", "-7"),
         ("1.10", "1.1"),
         ("1e3", "1000.0"),
@@ -93,6 +103,23 @@ fn aliases_cannot_stand_for_more_than_memory_bears() {
 }
 
 #[test]
+fn aliases_stand_for_as_much_as_is_allowed_and_no_more() {
+    // A list of 999 is a thousand values, a thousand times.
+    let list = format!("a: &a [{}]\nb: &b x\n", vec!["x"; 999].join(", "));
+    let aliases = vec!["*a"; 1_000].join(", ");
+    assert_eq!(problems(&format!("{list}c: [{aliases}]\n")), [""; 0]);
+    assert_eq!(problems(&format!("{list}c: [{aliases}, *b]\n")).len(), 1);
+    // A map and two lists around the last, and each level one more.
+    for (levels, expected) in [(297, 0), (298, 1)] {
+        let mut text = "a0: &a0 [x]\n".to_owned();
+        for level in 1..=levels {
+            writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
+        }
+        assert_eq!(problems(&text).len(), expected, "{levels}");
+    }
+}
+
+#[test]
 fn a_broken_document_is_named_and_the_others_are_read() {
     let text = "# Source: a.yaml\nkind: Pod\n---\n\n---\na: b\n  c: {{ x }}\n--- # next\nkind: Job\n---\njust a text\n---\n\
                 %YAML 1.1\n---\n{kind: Last}\n";
@@ -124,8 +151,9 @@ fn a_block_scalar_keeps_what_looks_like_a_marker_further_in() {
 fn json_is_read_one_document_behind_the_other() {
     let text = "{\"a\": \"\\ud83d\\ude00\\/\",\n\t\"b\": 1.50}\n\n{\"kind\": \"Pod\"} [{\"c\": null}, {}]";
     assert_eq!(json(text), ["{\"a\":\"😀/\",\"b\":1.5}", r#"{"kind":"Pod"}"#, r#"{"c":null}"#, "{}"]);
-    let lines: Vec<_> = inventory(text).documents.iter().map(|document| document.line).collect();
-    assert_eq!(lines, [1, 4, 4, 4]);
+    let places: Vec<_> =
+        inventory(text).documents.iter().map(|document| (document.number, document.line)).collect();
+    assert_eq!(places, [(1, 1), (2, 4), (3, 4), (3, 4)]);
     // What only begins like JSON is YAML.
     assert_eq!(json("{kind: Pod}\n---\nkind: Job\n"), [r#"{"kind":"Pod"}"#, r#"{"kind":"Job"}"#]);
 }
@@ -143,6 +171,8 @@ fn lists_are_taken_apart_and_their_items_get_the_kind_that_the_list_has() {
         ]
     );
     assert_eq!(inventory(text).documents[2].line, 11);
+    assert_eq!(json("kind: PodList\nitems: [{kind: Job}]"), [r#"{"kind":"Job"}"#], "has a kind of its own");
+    assert_eq!(json("kind: List\nitems: [{a: 1}]"), [r#"{"a":1}"#], "of no one kind");
     assert_eq!(json("kind: AllowList\nspec: {}"), [r#"{"kind":"AllowList","spec":{}}"#], "has no items");
 }
 
@@ -157,12 +187,13 @@ fn a_text_without_an_object_is_a_list_of_images() {
     assert_eq!(json("- nginx\n- redis:7\n"), ["image nginx", "image redis:7"]);
     assert_eq!(json("nginx\n"), ["image nginx"]);
     assert_eq!(json("nginx 1.25\n"), ["image nginx 1.25"], "no reference, but not to be lost");
-    for nothing in ["", "\n# nothing\n", "---\n---\n", "---\n# a\n---\n"] {
+    for nothing in ["", "[]", "~", "\n# nothing\n", "---\n---\n", "---\n# a\n---\n"] {
         assert_eq!(inventory(nothing), Inventory::default(), "{nothing:?}");
     }
     // A broken manifest is no list.
     assert_eq!(problems("image: [\nb").len(), 1);
     assert_eq!(json("image:\nb: [").len(), 0);
+    assert_eq!(problems("just a text\n---\na: [").len(), 2, "nor is one beside a text");
 }
 
 #[test]
@@ -258,4 +289,11 @@ fn of_a_pod_that_portolan_changed_the_images_are_as_they_were_written() {
     let images: Vec<_> =
         found(&text.replace("kind: Pod", "kind: Farm")).into_iter().map(|found| found.image).collect();
     assert_eq!(&*images[0], "r.corp/nginx@sha256:1");
+}
+
+#[test]
+fn an_alias_stands_for_what_its_own_document_anchors() {
+    assert_eq!(json("{&k a: 1, b: *k, *k : 2}"), [r#"{"a":2,"b":"a"}"#]);
+    assert_eq!(json("a: &x 1\n...\nb: *x\n"), [r#"{"a":1}"#]);
+    assert_eq!(problems("a: &x 1\n...\nb: *x\n").len(), 1);
 }

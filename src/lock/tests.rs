@@ -152,6 +152,13 @@ fn keys_of_config_maps_are_one_lock_and_problems_name_them() {
     let (first, second) = (format!("r.corp/app:1 {a}"), format!("r.corp/app:2 {b}"));
     let lock = Lock::read_keys([("apps", "a.txt", &*first), ("base", "b.txt", &*second)]).unwrap();
     assert_eq!([found(&lock, "r.corp/app:1"), found(&lock, "r.corp/app:2")], [Some(a), Some(b)]);
+    let third = format!("r.corp/app:3 {}\nr.corp/app:1 {}", digest('a'), digest('a'));
+    let keys = [("apps", "a.txt", &*first), ("base", "b.txt", &*second), ("base", "c.txt", &third)];
+    let lock = Lock::read_keys(keys).unwrap();
+    let of: Vec<_> = lock.lines().iter().map(Line::config_map).collect();
+    assert_eq!(of, [Some("apps"), Some("base"), Some("base")]);
+    let alone = Lock::read([Document { name: None, config_map: None, text: &third }]).unwrap();
+    assert_eq!(alone.lines()[0].config_map(), None);
     let problems = Lock::read_keys([("apps", "a.txt", &*first), ("base", "b.txt", "x")]).unwrap_err();
     let lines: Vec<_> = (&problems).into_iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), 2);

@@ -31,6 +31,12 @@ fn an_upper_case_first_segment_is_a_registry_not_a_path_in_the_default_one() {
 }
 
 #[test]
+fn an_upper_case_letter_of_any_script_makes_a_registry_that_is_none() {
+    assert_eq!(Reference::parse("Äb/x"), Err(ParseReferenceError::BadRegistry));
+    assert_eq!(Reference::parse("äb/x"), Err(ParseReferenceError::BadRepository));
+}
+
+#[test]
 fn an_ipv6_host_in_brackets_is_a_registry() {
     for (written, registry) in
         [("[2001:db8::1]:5000/repo:tag", "[2001:db8::1]:5000"), ("[::1]/x", "[::1]"), ("[:]/x", "[:]")]
@@ -122,4 +128,23 @@ proptest! {
     fn no_input_panics(text in "\\PC{0,80}") {
         let _ = Reference::parse(&text);
     }
+}
+
+#[test]
+fn references_are_equal_if_they_are_when_normalised() {
+    use std::hash::BuildHasher;
+
+    let parse = |written| Reference::parse(written).unwrap();
+    let build = std::hash::RandomState::new();
+    for (one, other, expected) in [
+        ("nginx", "docker.io/library/nginx:latest", true),
+        ("nginx:1", "nginx:1", true),
+        ("nginx:1", "nginx:2", false),
+        ("nginx", "quay.io/library/nginx", false),
+    ] {
+        let (one, other) = (parse(one), parse(other));
+        assert_eq!(one == other, expected, "{one} {other}");
+        assert_eq!(build.hash_one(&one) == build.hash_one(&other), expected, "{one} {other}");
+    }
+    assert_eq!(format!("{:?}", parse("nginx")), "Reference(docker.io/library/nginx:latest)");
 }

@@ -34,23 +34,24 @@ fn a_new_lock_is_sorted_and_each_place_is_there_once() {
         text("# head\nr.corp/a:2 =a\nr.corp/a@=c =c\nr.corp/b:1 =b\n")
     );
     assert_eq!((update.len(), update.is_empty()), (3, false));
+    assert!(Update::default().is_empty());
 }
 
 #[test]
 fn of_what_is_there_only_the_digests_that_have_changed_are_rewritten() {
-    let old = "# head\n\n# the web\nr.corp/web:1  =a   # by hand\nr.corp/web:2 =b\n\n# rest\nr.corp/z:1 =c\n# end\n";
+    let old = "# head\n\n# the web\nr.corp/web:1  =a   # by hand\n r.corp/web:2  =b\n\n# rest\nr.corp/z:1 =c\n# end\n";
     let update = update(&[("r.corp/web:1", 'b'), ("r.corp/web:2", 'b'), ("r.corp/x:1", 'd')]);
     assert_eq!(
         applied(&update, old, false),
         text(
-            "# head\n\n# the web\nr.corp/web:1 =b   # by hand\nr.corp/web:2 =b\nr.corp/x:1 =d\n\n# rest\nr.corp/z:1 =c\n# \
+            "# head\n\n# the web\nr.corp/web:1 =b   # by hand\n r.corp/web:2  =b\nr.corp/x:1 =d\n\n# rest\nr.corp/z:1 =c\n# \
              end\n"
         )
     );
     assert_eq!(
         applied(&update, old, true),
         text(
-            "# head\n\n# the web\nr.corp/web:1 =b   # by hand\nr.corp/web:2 =b\nr.corp/x:1 =d\n\n# rest\n# end\n"
+            "# head\n\n# the web\nr.corp/web:1 =b   # by hand\n r.corp/web:2  =b\nr.corp/x:1 =d\n\n# rest\n# end\n"
         ),
         "pruned, what nobody needs goes and comments stay"
     );
