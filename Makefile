@@ -30,7 +30,7 @@ FUZZ_TARGETS ?= reference table patch
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
 # Which of the pure rooms `make mutants` changes; FILES='src/lock.rs src/lock/**' makes it shorter.
-FILES ?= $(foreach room,image lock review rewrite table,src/$(room).rs src/$(room)/**)
+FILES ?= $(foreach room,image lock review rewrite table inventory,src/$(room).rs src/$(room)/**)
 
 # What tests, bench and binary need beside Rust and Go, by Debian's names.
 PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
@@ -137,7 +137,13 @@ $(CARGO_FUZZ)/bin/cargo-fuzz:
 	$(call cargo-install,$(CARGO_FUZZ_VERSION))
 
 # Survivors are listed in out/mutants/mutants.out/missed.txt; what is known of them is in docs/mutants.md.
+# A change compiles in half the time without debug information, and an example that a property fails for need not be
+# made smaller.
 .PHONY: mutants
+mutants: export CARGO_INCREMENTAL := 1
+mutants: export CARGO_PROFILE_DEV_DEBUG := 0
+mutants: export PROPTEST_MAX_SHRINK_ITERS := 0
+mutants: export INSTA_UPDATE := no
 mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Changes the pure rooms bit by bit and lists what no test notices; takes hours, FILES='src/lock/**' fewer
 	mkdir -p out/mutants
 	"$<" mutants --jobs 1 --output out/mutants $(foreach file,$(FILES),--file '$(file)')
