@@ -2,7 +2,8 @@
 //!
 //! A [`Pair`] is a certificate chain with its private key, checked to belong together. The [`LivePair`] is the one in
 //! use, which [`FollowFiles`] or [`Renew`] replaces while connections are open. [`Authority`] makes certificates for
-//! one process alone and for development. HTTP belongs to [`crate::server`].
+//! one process alone, for development, and for replicas that share one: [`Shared`] says what is to be done about that
+//! one, and when. HTTP belongs to [`crate::server`].
 //!
 //! Invariant: a pair that does not match, or cannot be read, never takes the place of one that does.
 
@@ -14,13 +15,17 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::metrics::HandshakeError;
 
+mod bundle;
 mod issue;
 mod live;
 mod pair;
+mod shared;
 
-pub use issue::{Authority, IssueError, Issued, WriteFilesError};
+pub use bundle::{Bundle, Sightings};
+pub use issue::{Authority, IssueError, Issued, Lives, ReadAuthorityError, WriteFilesError};
 pub use live::{Expiry, FollowFiles, LivePair, Renew, wall_clock};
 pub use pair::{Pair, PairError, PairFiles, ReadPairError};
+pub use shared::{Facts, SecretData, Shared, SharedProblem, Step};
 
 /// Does the server's side of TLS handshakes.
 #[derive(Clone)]

@@ -1,4 +1,5 @@
-//! Certificates that Portolan makes itself: for one process outside a cluster, and for development.
+//! Certificates that Portolan makes itself: for one process outside a cluster, for replicas that share one, and for
+//! development.
 
 use std::{
     fmt::{self, Write as _},
@@ -11,13 +12,24 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _,
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// A certificate authority that lives in this process; its key is never written.
+/// A certificate authority. Its key is written nowhere but into the Secret that replicas share.
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// How long certificates are valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lives {
+    /// An authority's.
+    pub authority: Duration,
+    /// A server's.
+    pub certificate: Duration,
 }
 
 /// A certificate with its key and its authority's certificate, as PEM.
@@ -66,34 +78,96 @@ pub enum WriteFilesError {
     },
 }
 
+/// Why what was kept is no authority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ReadAuthorityError {
+    /// The certificate cannot be read.
+    #[error("the authority's certificate cannot be read")]
+    Certificate,
+    /// The key cannot be read.
+    #[error("the authority's private key cannot be read")]
+    Key,
+    /// The key is another's.
+    #[error("the authority's private key does not belong to its certificate")]
+    Mismatch,
+    /// The certificate is not one that may sign others.
+    #[error("the authority's certificate is not one of an authority")]
+    NoAuthority,
+}
+
+impl Default for Lives {
+    /// Two years and 90 days.
+    fn default() -> Self {
+        Self { authority: AUTHORITY_LIFE, certificate: LEAF_LIFE }
+    }
+}
+
 impl Authority {
     /// A new authority, valid for two years from `now`.
     pub fn new(now: SystemTime) -> Result<Self, IssueError> {
-        let mut params = params(Vec::new(), "Portolan CA", now, AUTHORITY_LIFE)?;
+        Self::with_life(AUTHORITY_LIFE, now)
+    }
+
+    /// A new authority, valid for so long from `now`.
+    pub fn with_life(life: Duration, now: SystemTime) -> Result<Self, IssueError> {
+        let mut params = params(Vec::new(), "Portolan CA", now, life)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().map_err(IssueError::Make)?;
-        let issuer = CertifiedIssuer::self_signed(params, key).map_err(IssueError::Make)?;
-        Ok(Self { issuer })
+        let certificate = params.self_signed(&key).map_err(IssueError::Make)?.pem();
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
+
+    /// Reads an authority back: its certificate and its key, PEM.
+    pub fn parse(certificate: &[u8], key: &[u8]) -> Result<Self, ReadAuthorityError> {
+        let certificate = std::str::from_utf8(certificate).map_err(|_| ReadAuthorityError::Certificate)?;
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes())
+            .map_err(|_| ReadAuthorityError::Certificate)?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(&der).map_err(|_| ReadAuthorityError::Certificate)?;
+        if !parsed.is_ca() {
+            return Err(ReadAuthorityError::NoAuthority);
+        }
+        let key = std::str::from_utf8(key).map_err(|_| ReadAuthorityError::Key)?;
+        let key = KeyPair::from_pem(key).map_err(|_| ReadAuthorityError::Key)?;
+        if key.subject_public_key_info() != parsed.public_key().raw {
+            return Err(ReadAuthorityError::Mismatch);
+        }
+        let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| ReadAuthorityError::Certificate)?;
+        Ok(Self { certificate: certificate.to_owned(), issuer })
     }
 
     /// A certificate for a server of these DNS names and addresses, valid for 90 days from `now`.
     pub fn issue(&self, names: &[String], now: SystemTime) -> Result<Issued, IssueError> {
+        self.issue_for(LEAF_LIFE, names, now)
+    }
+
+    /// A certificate for a server of these DNS names and addresses, valid for so long from `now`.
+    pub fn issue_for(&self, life: Duration, names: &[String], now: SystemTime) -> Result<Issued, IssueError> {
         if names.is_empty() {
             return Err(IssueError::NoName);
         }
-        let mut params = params(names.to_vec(), "Portolan", now, LEAF_LIFE)?;
+        let mut params = params(names.to_vec(), "Portolan", now, life)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(IssueError::Make)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(IssueError::Make)?;
-        Ok(Issued { authority: self.issuer.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Issued {
+            authority: self.certificate.clone(),
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// The authority's certificate as PEM, which clients are to trust.
     pub fn certificate(&self) -> String {
-        self.issuer.pem()
+        self.certificate.clone()
+    }
+
+    /// Its private key, PKCS#8 PEM.
+    pub(super) fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The names under which a process on this machine is reached, and `more`.
@@ -189,8 +263,8 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// What every certificate has: a subject (OpenSSL refuses an empty one), names, and a life that began an hour ago, for
-/// clients whose clocks are slow.
+/// What every certificate has: a subject (OpenSSL refuses an empty one), names, and a life that began an hour ago (the
+/// tenth of a very short one), for clients whose clocks are slow.
 fn params(
     names: Vec<String>,
     subject: &str,
@@ -204,7 +278,7 @@ fn params(
     }
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, subject);
-    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_before = (now - CLOCK_SKEW.min(life / 10)).into();
     params.not_after = (now + life).into();
     Ok(params)
 }

@@ -13,6 +13,7 @@ use rustls::{
 
 use super::{
     Authority, IssueError,
+    bundle::is_due,
     pair::{Contents, Pair, PairFiles, ReadPairError},
 };
 use crate::metrics::{Metrics, seconds};
@@ -223,10 +224,7 @@ impl Renew {
     }
 
     fn renew(&self, now: SystemTime) {
-        let due = self.live.current().is_none_or(|pair| {
-            let life = pair.ends().duration_since(pair.begins()).unwrap_or_default();
-            pair.ends().duration_since(now).unwrap_or_default() < life / 3
-        });
+        let due = self.live.current().is_none_or(|pair| is_due(pair.begins(), pair.ends(), now));
         if due && let Err(error) = self.issue(now) {
             self.metrics.certificate_errors.inc();
             tracing::warn!(error = chain(&error), "the certificate could not be renewed");

@@ -183,7 +183,8 @@ impl PairFiles {
     }
 }
 
-fn moment(timestamp: i64) -> SystemTime {
+/// The time that a certificate means by so many seconds.
+pub(super) fn moment(timestamp: i64) -> SystemTime {
     let seconds = Duration::from_secs(timestamp.unsigned_abs());
     let moment = if timestamp < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(seconds)
