@@ -1,6 +1,7 @@
 //! The Kubernetes API, as far as Portolan asks it: the ConfigMaps of table and lock, the last good table and answers
-//! of registries kept beside them, Events on the one and on owners of Pods, the Secrets that the table names, and the
-//! Lease by which one replica does what one is enough for.
+//! of registries kept beside them, Events on the one and on owners of Pods, the Secrets that the table names, the
+//! certificate that replicas share, Portolan's own webhook configurations, and the Lease by which one replica does what
+//! one is enough for.
 //!
 //! What is read is published as plain values, as text and as bytes; what it means is for others to say. Nothing of
 //! kube's types leaves this room.
@@ -11,8 +12,8 @@
 
 mod answers;
 mod backoff;
+mod certificate_secret;
 mod client;
-mod config_maps;
 mod events;
 mod last_good;
 mod lease;
@@ -21,11 +22,14 @@ mod owner_events;
 mod secrets;
 mod table_watch;
 mod trouble;
+mod watcher;
+mod webhook_configurations;
 mod workloads;
 
 pub(crate) use self::answers::aside;
 pub use self::{
     answers::{Answers, AnswersProblem, Kept, KeptAnswer, LineProblem, Plan, answers_names},
+    certificate_secret::{CERTIFICATE_SECRET, CertificateSecret, SecretContent, Written},
     client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
     events::{Events, Notice},
     last_good::{LAST_GOOD, LastGood},
@@ -35,5 +39,9 @@ pub use self::{
     secrets::{Secret, SecretNames, SecretState, Secrets, SecretsWatch, watch_secrets},
     table_watch::{TABLE_KEY, TableText, TableWatch, read_table, watch_table},
     trouble::Trouble,
+    webhook_configurations::{
+        CONFIGURATION, Configuration, ConfigurationEntry, ConfigurationKind, ConfigurationWatch,
+        Configurations,
+    },
     workloads::{Listed, read_list},
 };

@@ -49,10 +49,14 @@ pub struct Metrics {
     pub audit_dropped: Counter,
     /// How many answers of registries are remembered.
     pub cache_entries: Count,
-    /// Changed certificate files that could not be used.
+    /// When the authority ends that signed the certificate which replicas share.
+    pub certificate_authority_expiry: Stamp,
+    /// Changed certificates that could not be used, and failed looks at the shared one.
     pub certificate_errors: Counter,
     /// When the serving certificate ends.
     pub certificate_expiry: Stamp,
+    /// How many webhook configurations do not trust the shared certificate in use.
+    pub certificate_untrusted: Count,
     /// Open connections to the webhook.
     pub connections: Count,
     /// Events that could not be written.
@@ -121,8 +125,10 @@ impl Metrics {
             audit_errors: Counter::default(),
             audit_dropped: Counter::default(),
             cache_entries: Gauge::default(),
+            certificate_authority_expiry: Gauge::default(),
             certificate_errors: Counter::default(),
             certificate_expiry: Gauge::default(),
+            certificate_untrusted: Gauge::default(),
             connections: Gauge::default(),
             event_errors: Counter::default(),
             fights: Counter::default(),

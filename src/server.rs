@@ -6,6 +6,7 @@
 //! Invariant: a request that was written before the end of the drain delay is answered.
 
 mod answer_keeper;
+mod certificate_keeper;
 mod endpoints;
 mod fights;
 mod file;
@@ -26,6 +27,7 @@ mod table_source;
 
 pub use crate::audit::Destination as AuditDestination;
 pub use answer_keeper::KeepAnswers;
+pub use certificate_keeper::SharedPolicy;
 pub use endpoints::{endpoints, reach};
 pub use health::{Condition, Health};
 pub use listener::{BindError, DrainPolicy, Drained, Limits, Listener, serve};

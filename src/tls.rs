@@ -21,7 +21,7 @@ mod live;
 mod pair;
 mod shared;
 
-pub use bundle::{Bundle, Sightings};
+pub use bundle::{Bundle, Sightings, is_server_name};
 pub use issue::{Authority, IssueError, Issued, Lives, ReadAuthorityError, WriteFilesError};
 pub use live::{Expiry, FollowFiles, LivePair, Renew, wall_clock};
 pub use pair::{Pair, PairError, PairFiles, ReadPairError};

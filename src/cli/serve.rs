@@ -12,8 +12,9 @@ use crate::{
     rewrite,
     server::{
         self, AuditDestination, CertificateSource, ConfigMapName, KeepAnswers, Loopback, Settings,
-        TableSource,
+        SharedPolicy, TableSource,
     },
+    tls::Lives,
 };
 
 /// How the webhook is to run.
@@ -62,9 +63,22 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_TLS_DIR", value_name = "DIR", conflicts_with_all = ["tls_cert", "tls_self"])]
     tls_dir: Option<PathBuf>,
 
-    /// Make a certificate for this process alone; its CA is written to this file if one is named
+    /// Make the certificate: in a cluster one for all replicas, renewed and made known to the API server; elsewhere, or if
+    /// a file is named that its CA is to be written to, one for this process alone
     #[arg(long, env = "PORTOLAN_TLS_SELF", value_name = "CA-FILE", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "tls_cert")]
     tls_self: Option<OsString>,
+
+    /// How long a certificate of `--tls-self` that replicas share is valid. For tests.
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_duration, hide = true)]
+    tls_self_life: Duration,
+
+    /// How long its authority is. For tests.
+    #[arg(long, value_name = "TIME", default_value = "730d", value_parser = parse_duration, hide = true)]
+    tls_self_authority_life: Duration,
+
+    /// How long a new authority is trusted before it signs. For tests.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration, hide = true)]
+    tls_self_pace: Duration,
 
     /// File that audit lines are appended to [default: stdout]
     #[arg(long, env = "PORTOLAN_AUDIT_LOG", value_name = "FILE")]
@@ -157,6 +171,12 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
     let certificate = match (args.tls_dir, args.tls_cert.zip(args.tls_key), args.tls_self) {
         (Some(folder), ..) => CertificateSource::Directory(folder),
         (None, Some((certificate, key)), _) => CertificateSource::Files { certificate, key },
+        (None, None, Some(ca)) if ca.is_empty() && own_namespace.is_some() => {
+            CertificateSource::Shared(SharedPolicy {
+                lives: Lives { authority: args.tls_self_authority_life, certificate: args.tls_self_life },
+                pace: args.tls_self_pace,
+            })
+        }
         (None, None, Some(ca)) => CertificateSource::SelfSigned {
             ca_file: Some(ca).filter(|path| !path.is_empty()).map(PathBuf::from),
         },

@@ -154,13 +154,18 @@ pub enum CallError {
     Unreadable,
 }
 
+impl CallError {
+    /// The API server said no, in these words.
+    pub(super) fn refused(code: u16, message: String) -> Self {
+        Self::Refused { code, message: cut(message).into_boxed_str() }
+    }
+}
+
 impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
-            kube::Error::Api(status) => {
-                Self::Refused { code: status.code, message: cut(status.message).into_boxed_str() }
-            }
+            kube::Error::Api(status) => Self::refused(status.code, status.message),
             // Their words may quote the answer.
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Unreadable,
             kube::Error::Service(source) => Self::NoCall { message: chain(&*source) },

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::{
     client::{CallError, Client},
-    config_maps::Selector,
+    watcher::Selector,
 };
 use crate::{image::Digest, metrics::Metrics};
 

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::{
     client::{CallError, Client},
-    config_maps::{Keep, Selector, Watcher},
     trouble::{Trouble, TroubleReport},
+    watcher::{Keep, Selector, Watcher},
 };
 use crate::lock::{self, ConfigMaps};
 

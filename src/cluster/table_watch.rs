@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::{
     client::{CallError, Client},
-    config_maps::{Keep, Selector, Watcher},
     trouble::{Trouble, TroubleReport},
+    watcher::{Keep, Selector, Watcher},
 };
 
 /// The ConfigMap's key that holds the table.

@@ -129,8 +129,18 @@ impl Metrics {
         );
         registry.register(
             "certificate_errors",
-            "Changed certificate files that could not be used",
+            "Changed certificates that could not be used, and failed attempts to keep the shared one",
             self.certificate_errors.clone(),
+        );
+        registry.register(
+            "certificate_authority_expiry_timestamp_seconds",
+            "When the authority ends that signed the certificate which replicas share; 0 without one",
+            self.certificate_authority_expiry.clone(),
+        );
+        registry.register(
+            "certificate_untrusted",
+            "Webhook configurations that do not trust the certificate which replicas share",
+            self.certificate_untrusted.clone(),
         );
         registry.register_collector(Box::new(series(
             "tls_handshake_errors",

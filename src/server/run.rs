@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     BindError, DrainPolicy, Health, Limits, Listener, Phase, Settings, Shutdown, TableSource,
     answer_keeper::{AnswerKeeper, Reading, wait_for_answers},
+    certificate_keeper::CertificateKeeper,
     fights::tell_forever,
     lock_check::{self, check_forever},
     lock_keeper::wait_for_lock,
@@ -133,8 +134,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     // Each of these goes on as long as the process does.
     let mut parts: JoinSet<&'static str> = JoinSet::new();
     let live = Arc::new(LivePair::default());
-    follow_certificate(settings.certificate, &live, &metrics, &mut parts)?;
-    certificate_ready.meet();
+    let shared = follow_certificate(settings.certificate, &live, &metrics, &mut parts)?;
     let table = table_place(&settings.table);
     let own_namespace = admission.options.own_namespace.clone();
     // Outside a cluster the namespace of the table's ConfigMap stands for Portolan's own.
@@ -150,11 +150,32 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         _ => Some(cluster::Client::connect(cluster::WatchPolicy::default()).await?),
     };
     // A process outside a cluster sees another network than the replicas do, and has no turn among them.
-    let answers_namespace = own_namespace.filter(|_| settings.keep_answers.entries > 0);
-    let answers = client.as_ref().zip(answers_namespace).map(|(client, namespace)| AnswerKeeper {
+    let keeps_answers = settings.keep_answers.entries > 0;
+    let home = client.as_ref().zip(own_namespace).filter(|_| keeps_answers || shared.is_some());
+    let home = home.map(|(client, namespace)| {
+        let lease = Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics));
+        (client, namespace, lease)
+    });
+    let (certificate_sender, mut certificate) = watch::channel(false);
+    match (shared, &home) {
+        (Some(policy), Some((client, namespace, lease))) => {
+            let tell = (certificate_ready, certificate_sender);
+            let ours = (Arc::clone(&live), Arc::clone(&metrics));
+            let keeper = CertificateKeeper::new(client, namespace, policy, lease.clone(), ours, tell);
+            parts.spawn(async move {
+                keeper.run().await;
+                "certificate"
+            });
+        }
+        _ => {
+            certificate_ready.meet();
+            certificate_sender.send_replace(true);
+        }
+    }
+    let answers = home.as_ref().filter(|_| keeps_answers).map(|(client, namespace, lease)| AnswerKeeper {
         admission: Arc::clone(&admission),
-        answers: Answers::new(client, &namespace),
-        lease: Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics)),
+        answers: Answers::new(client, namespace),
+        lease: lease.clone(),
         policy: settings.cache,
         keep: settings.keep_answers,
         reading: watch::Sender::new(Reading::Untried),
@@ -237,7 +258,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
                     wait_for_answers(answers.reading.subscribe()).await;
                 }
             };
-            tokio::join!(lock, answers);
+            let certificate = async {
+                if certificate.wait_for(|is_ready| *is_ready).await.is_err() {
+                    // As above.
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::join!(lock, answers, certificate);
         };
         tokio::select! {
             () = read => lock_ready.waive(),
@@ -285,6 +312,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             () = answers.end() => {}
             () = shutdown.reached(Phase::Stopping) => {}
         }
+    } else if let Some((_, _, lease)) = &home {
+        let _is_given_back = tokio::time::timeout(RELEASE_LIMIT, lease.end()).await;
     }
     ops_shutdown.drain();
     if ops_serving.await.is_err() {
@@ -326,6 +355,9 @@ const DEFAULT_LOG: &str = "info,kube_client=off,kube_runtime=off";
 
 /// How often the resolver's figures are carried over.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the Lease to be given back, where no answers are kept.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the end waits for audit lines to be written.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{KeepAnswers, TableSource};
+use super::{KeepAnswers, SharedPolicy, TableSource};
 use crate::{admission, audit, registry::CachePolicy};
 
 /// Everything that `serve` needs to know.
@@ -83,4 +83,6 @@ pub enum CertificateSource {
         /// Where the authority's certificate is written, for clients to trust.
         ca_file: Option<PathBuf>,
     },
+    /// Shared with the other replicas, in a Secret. Only in a cluster.
+    Shared(SharedPolicy),
 }

@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    CertificateSource, Condition, ConfigMapName, Health, ServeError, TableSource,
+    CertificateSource, Condition, ConfigMapName, Health, ServeError, SharedPolicy, TableSource,
     file::watch_file,
     lock_check,
     lock_keeper::{LockKeeper, Progress, read_text, read_texts},
@@ -23,12 +23,14 @@ use crate::{
     tls::{FollowFiles, LivePair, PairFiles, Renew},
 };
 
+/// Takes a certificate of our own or of files into use; one that is shared is not, and how it is to be kept is
+/// returned.
 pub(super) fn follow_certificate(
     source: CertificateSource,
     live: &Arc<LivePair>,
     metrics: &Arc<Metrics>,
     parts: &mut JoinSet<&'static str>,
-) -> Result<(), ServeError> {
+) -> Result<Option<SharedPolicy>, ServeError> {
     let files = match source {
         CertificateSource::Directory(folder) => PairFiles::in_directory(&folder),
         CertificateSource::Files { certificate, key } => PairFiles::new(certificate, key),
@@ -42,15 +44,16 @@ pub(super) fn follow_certificate(
                 renew.run().await;
                 "certificate"
             });
-            return Ok(());
+            return Ok(None);
         }
+        CertificateSource::Shared(policy) => return Ok(Some(policy)),
     };
     let follow = FollowFiles::start(files, Arc::clone(live), Arc::clone(metrics))?;
     parts.spawn(async move {
         follow.run().await;
         "certificate"
     });
-    Ok(())
+    Ok(None)
 }
 
 /// Where edits of the table come from, if they pass the API server.

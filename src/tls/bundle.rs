@@ -6,7 +6,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
 use super::pair::moment;
 
@@ -136,6 +136,11 @@ fn follow(since: &mut Since, all: &Bundle, is_meant: impl Fn(&CertificateDer<'_>
     for certificate in all.certificates.iter().filter(|certificate| is_meant(certificate)) {
         since.entry(certificate.clone()).or_insert(instant);
     }
+}
+
+/// Whether a server can be called so: a DNS name or an address.
+pub fn is_server_name(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
 }
 
 /// When a certificate begins and ends.

@@ -37,7 +37,7 @@ impl Serve {
         fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
-            .args(["serve", "--tls-self", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--tls-self=ca.crt", "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
             .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
             .args(arguments)

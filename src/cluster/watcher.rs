@@ -1,13 +1,14 @@
-//! ConfigMaps, listed and then watched from there.
+//! Objects of one kind, listed and then watched from there.
 //!
 //! When the watch ends, for whatever reason, they are listed again: that costs little, and needs no rule about which
 //! resource version is still good.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -17,19 +18,19 @@ use super::{
     trouble::TroubleReport,
 };
 
-/// What becomes of the ConfigMaps that a watch sees. It may be told of one that was not asked for.
-pub(super) trait Keep {
+/// What becomes of the objects that a watch sees. It may be told of one that was not asked for.
+pub(super) trait Keep<T = ConfigMap> {
     /// These are all that there are.
-    fn all(&self, maps: Vec<ConfigMap>);
+    fn all(&self, objects: Vec<T>);
     /// This one is new, or has changed.
-    fn changed(&self, map: ConfigMap);
+    fn changed(&self, object: T);
     /// This one is gone, or is no longer one of those watched.
-    fn removed(&self, map: ConfigMap);
+    fn removed(&self, object: T);
     /// Resolves when nobody wants to know any more.
     fn closed(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Which ConfigMaps of a namespace are meant.
+/// Which objects are meant.
 #[derive(Clone, Debug)]
 pub(super) enum Selector {
     /// Those with this label.
@@ -39,9 +40,9 @@ pub(super) enum Selector {
 }
 
 /// A watch that is to be run.
-pub(super) struct Watcher<K> {
+pub(super) struct Watcher<K, T = ConfigMap> {
     pub(super) client: Client,
-    pub(super) api: Api<ConfigMap>,
+    pub(super) api: Api<T>,
     pub(super) selector: Selector,
     pub(super) keep: K,
     pub(super) trouble: TroubleReport,
@@ -63,7 +64,7 @@ impl Selector {
     }
 }
 
-impl<K: Keep> Watcher<K> {
+impl<K: Keep<T>, T: Clone + Debug + DeserializeOwned> Watcher<K, T> {
     /// Goes on until nobody wants to know any more.
     pub(super) async fn run(self) {
         tokio::select! {
@@ -110,8 +111,8 @@ impl<K: Keep> Watcher<K> {
         let silence = policy.watch_timeout + SILENCE_MARGIN;
         while let Ok(Some(event)) = tokio::time::timeout(silence, events.next()).await {
             match event.map_err(CallError::from) {
-                Ok(WatchEvent::Added(map) | WatchEvent::Modified(map)) => self.keep.changed(map),
-                Ok(WatchEvent::Deleted(map)) => self.keep.removed(map),
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => self.keep.changed(object),
+                Ok(WatchEvent::Deleted(object)) => self.keep.removed(object),
                 Ok(WatchEvent::Bookmark(_)) => {}
                 // Most often 410: the state watched from is too old.
                 Ok(WatchEvent::Error(status)) => {
