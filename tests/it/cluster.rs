@@ -1,6 +1,7 @@
 //! The cluster room against an API server of our own on loopback.
 
 mod answers;
+mod certificates;
 mod events;
 mod fake_api_server;
 mod last_good;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use portolan::{
-    cluster::{LEASE, answers_names},
+    cluster::{CERTIFICATE_SECRET, CONFIGURATION, LEASE, answers_names},
     table::Table,
 };
 use serde_json::{Value, json};
@@ -177,8 +177,18 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_config_maps_and_secrets_and_keep_some_in_its_own_namespace_and_report_events_anywhere() {
-    let everywhere = json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}]);
+fn portolan_may_read_and_keep_some_things_in_its_own_namespace_report_events_anywhere_and_be_trusted() {
+    let everywhere = json!([
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            "resourceNames": [CONFIGURATION], "verbs": ["get", "list", "watch", "patch"],
+        },
+    ]);
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        assert_eq!(base_object(kind)["metadata"]["name"], CONFIGURATION);
+    }
     assert_eq!(base_object("ClusterRole")["rules"], everywhere);
     let binding = base_object("ClusterRoleBinding");
     assert_eq!(binding["roleRef"]["kind"], "ClusterRole");
@@ -200,6 +210,10 @@ fn portolan_may_read_config_maps_and_secrets_and_keep_some_in_its_own_namespace_
         {
             "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE],
             "verbs": ["get", "update"],
+        },
+        {
+            "apiGroups": [""], "resources": ["secrets"], "resourceNames": [CERTIFICATE_SECRET],
+            "verbs": ["get", "create", "patch", "update"],
         },
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},

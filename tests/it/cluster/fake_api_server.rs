@@ -1,4 +1,5 @@
-//! An API server that knows ConfigMaps, Secrets, Events and Leases of one namespace, on loopback.
+//! An API server that knows ConfigMaps, Secrets, Events and Leases of one namespace and webhook configurations, on
+//! loopback.
 
 #![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
 
@@ -46,6 +47,10 @@ pub(super) enum Mood {
     StallAnswers,
     /// Refuses to show the answers that are kept, as with an old role; else as it should.
     RefuseAnswers,
+    /// Refuses everything about webhook configurations; else as it should.
+    RefuseConfigurations,
+    /// Refuses everything about Secrets; else as it should.
+    RefuseSecrets,
     /// Somebody else is faster with every replacement.
     BeFaster,
     /// Answers 200 with something else than was asked for, holding a canary.
@@ -56,10 +61,15 @@ struct Shared {
     mood: Mood,
     version: u64,
     objects: BTreeMap<(String, String), Value>,
-    watchers: Vec<(Selected, mpsc::UnboundedSender<Bytes>)>,
+    watchers: Vec<(String, Selected, mpsc::UnboundedSender<Bytes>)>,
     requests: Vec<String>,
     events: Vec<Value>,
+    /// What its clock says, if it is wrong.
+    date: Option<&'static str>,
 }
+
+/// The kinds of webhook configurations, as paths have them.
+const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
 
 /// Which objects a list or a watch is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,11 +90,17 @@ impl FakeApiServer {
             watchers: Vec::new(),
             requests: Vec::new(),
             events: Vec::new(),
+            date: None,
         };
         let shared = Arc::new(Mutex::new(shared));
         let router = Router::new()
             .route("/api/v1/namespaces/{namespace}/{kind}", get(list))
-            .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read).patch(apply))
+            .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read).patch(apply).put(replace))
+            .route("/apis/admissionregistration.k8s.io/v1/{kind}", get(list_configurations))
+            .route(
+                "/apis/admissionregistration.k8s.io/v1/{kind}/{name}",
+                get(read_configuration).patch(apply_to_configuration),
+            )
             .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(create_event))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/{kind}", post(create))
             .route(
@@ -153,6 +169,40 @@ impl FakeApiServer {
         self.shared().mood = mood;
     }
 
+    /// Sets its clock, as an answer's `Date` says it.
+    pub(super) fn set_date(&self, date: &'static str) {
+        self.shared().date = Some(date);
+    }
+
+    /// Creates or replaces both webhook configurations, with two entries each that call the Service, and tells the
+    /// watchers.
+    pub(super) fn put_configurations(&self, bundle: Option<&str>) {
+        for kind in CONFIGURATIONS {
+            let entry = |name: &str| {
+                let service = json!({"name": "portolan", "namespace": NAMESPACE, "path": "/mutate"});
+                let client = match bundle {
+                    Some(bundle) => json!({"service": service, "caBundle": bundle}),
+                    None => json!({"service": service}),
+                };
+                json!({"name": name, "clientConfig": client})
+            };
+            let webhooks = [entry("pods.portolan.dev"), entry("enabled.pods.portolan.dev")];
+            let object = json!({"metadata": {"name": "portolan"}, "webhooks": webhooks});
+            let mut shared = self.shared();
+            let stored = shared.put(kind, "portolan", object);
+            shared.tell(kind, &json!({"type": "MODIFIED", "object": stored}));
+        }
+    }
+
+    /// The bundles of all entries of both configurations.
+    pub(super) fn bundles(&self) -> Vec<Value> {
+        let entries = CONFIGURATIONS.into_iter().flat_map(|kind| {
+            let object = self.object(kind, "portolan").unwrap();
+            object["webhooks"].as_array().unwrap().clone()
+        });
+        entries.map(|entry| entry["clientConfig"]["caBundle"].clone()).collect()
+    }
+
     /// Creates or replaces an object, and tells the watchers.
     pub(super) fn put(&self, kind: &str, name: &str, data: &Value) {
         self.put_labelled(kind, name, &json!({}), data);
@@ -180,7 +230,7 @@ impl FakeApiServer {
         });
         let known = shared.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
         let event = if known.is_some() { "MODIFIED" } else { "ADDED" };
-        shared.tell(&json!({"type": event, "object": object}));
+        shared.tell(kind, &json!({"type": event, "object": object}));
     }
 
     /// Replaces an object without telling anybody, as if the watch's connection had died.
@@ -195,13 +245,13 @@ impl FakeApiServer {
         shared.version += 1;
         let mut object = shared.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
         object["metadata"]["resourceVersion"] = json!(shared.version.to_string());
-        shared.tell(&json!({"type": "DELETED", "object": object}));
+        shared.tell(kind, &json!({"type": "DELETED", "object": object}));
     }
 
     /// Sends a line to every watcher as it is.
     pub(super) fn tell_raw(&self, line: &str) {
         let line = Bytes::from(format!("{line}\n"));
-        self.shared().watchers.retain(|(_, watcher)| watcher.send(line.clone()).is_ok());
+        self.shared().watchers.retain(|(_, _, watcher)| watcher.send(line.clone()).is_ok());
     }
 
     /// Ends every watch.
@@ -211,7 +261,7 @@ impl FakeApiServer {
 
     pub(super) fn open_watches(&self) -> usize {
         let mut shared = self.shared();
-        shared.watchers.retain(|(_, watcher)| !watcher.is_closed());
+        shared.watchers.retain(|(_, _, watcher)| !watcher.is_closed());
         shared.watchers.len()
     }
 
@@ -232,14 +282,39 @@ impl Drop for FakeApiServer {
 }
 
 impl Shared {
-    fn tell(&mut self, event: &Value) {
+    fn tell(&mut self, kind: &str, event: &Value) {
         let line = Bytes::from(format!("{event}\n"));
         let object = &event["object"];
-        self.watchers.retain(|(watched, watcher)| !watched.has(object) || watcher.send(line.clone()).is_ok());
+        let is_meant = |of: &str, watched: &Selected| of == kind && watched.has(object);
+        self.watchers
+            .retain(|(of, watched, watcher)| !is_meant(of, watched) || watcher.send(line.clone()).is_ok());
+    }
+
+    /// Whether it refuses to speak of that kind.
+    fn refuses(&self, kind: &str) -> bool {
+        match self.mood {
+            Mood::RefuseConfigurations => CONFIGURATIONS.contains(&kind),
+            Mood::RefuseSecrets => kind == "secrets",
+            _ => false,
+        }
+    }
+
+    /// Whether it answers as it should, but for what it refuses.
+    fn is_well(&self) -> bool {
+        use Mood::{RefuseAnswers, RefuseConfigurations, RefuseSecrets, StallAnswers, Well};
+        matches!(self.mood, Well | StallAnswers | RefuseAnswers | RefuseConfigurations | RefuseSecrets)
+    }
+
+    /// Stores an object in a new state.
+    fn put(&mut self, kind: &str, name: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert((kind.to_owned(), name.to_owned()), object.clone());
+        object
     }
 
     /// Stores an object unless it was read in another state than it is in.
-    fn store(&mut self, kind: String, name: String, mut object: Value) -> Response {
+    fn store(&mut self, kind: String, name: String, object: Value) -> Response {
         let stored = self.objects.get(&(kind.clone(), name.clone()));
         let (read, now) = (
             &object["metadata"]["resourceVersion"],
@@ -248,10 +323,7 @@ impl Shared {
         if !read.is_null() && now != Some(read) {
             return refusal(409);
         }
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.objects.insert((kind, name), object.clone());
-        json_body(&object)
+        json_body(&self.put(&kind, &name, object))
     }
 
     fn selected(&self, kind: &str, selected: &Selected) -> Vec<&Value> {
@@ -278,6 +350,18 @@ async fn list(
     uri: Uri,
 ) -> Response {
     assert_eq!(namespace, NAMESPACE);
+    list_of(shared, kind, uri).await
+}
+
+/// The same of webhook configurations.
+async fn list_configurations(state: SharedState, Path(kind): Path<String>, uri: Uri) -> Response {
+    if state.0.lock().unwrap().refuses(&kind) {
+        return refusal(403);
+    }
+    list_of(state.0, kind, uri).await
+}
+
+async fn list_of(shared: Arc<Mutex<Shared>>, kind: String, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default().replace("%3D", "=").replace("%2F", "/");
     let parameters: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let watching = parameters.contains_key("watch");
@@ -289,6 +373,7 @@ async fn list(
     match mood {
         Mood::RefuseWatch(code) if watching => return refusal(code),
         Mood::Well | Mood::RefuseWatch(_) | Mood::StallAnswers | Mood::RefuseAnswers => {}
+        Mood::RefuseConfigurations | Mood::RefuseSecrets => {}
         other => return moody(other).await,
     }
     let named = parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
@@ -313,7 +398,7 @@ async fn list(
             sender.send(format!("{}\n", json!({"type": "MODIFIED", "object": object})).into()).unwrap();
         }
     }
-    shared.watchers.push((selected, sender));
+    shared.watchers.push((kind, selected, sender));
     let lines = futures::stream::unfold(receiver, async |mut receiver| {
         let line = receiver.recv().await?;
         Some((Ok::<_, std::io::Error>(line), receiver))
@@ -334,11 +419,56 @@ async fn read(
     };
     let is_of_answers = matches!(mood, Mood::StallAnswers | Mood::RefuseAnswers);
     let is_asked_for_them = name.starts_with("portolan-answers-");
-    if !(mood == Mood::Well || mood == Mood::BeFaster || is_of_answers && !is_asked_for_them) {
+    let is_narrow = matches!(mood, Mood::RefuseConfigurations | Mood::RefuseSecrets);
+    if !(mood == Mood::Well || mood == Mood::BeFaster || is_narrow || is_of_answers && !is_asked_for_them) {
         return moody(mood).await;
     }
     let shared = shared.lock().unwrap();
-    shared.objects.get(&(kind, name)).map_or_else(not_found, json_body)
+    if shared.refuses(&kind) {
+        return refusal(403);
+    }
+    let mut answer = shared.objects.get(&(kind, name)).map_or_else(not_found, json_body);
+    if let Some(date) = shared.date {
+        answer.headers_mut().insert(header::DATE, date.parse().unwrap());
+    }
+    answer
+}
+
+/// `get` of a webhook configuration.
+async fn read_configuration(state: SharedState, Path((kind, name)): Path<(String, String)>) -> Response {
+    read(state, Path((NAMESPACE.to_owned(), kind, name))).await
+}
+
+/// Server-side apply to a webhook configuration that is there: only the `caBundle` of entries is taken.
+async fn apply_to_configuration(
+    State(shared): SharedState,
+    Path((kind, name)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    assert_eq!(headers[header::CONTENT_TYPE], "application/apply-patch+yaml");
+    assert!(uri.query().unwrap().contains("fieldManager=portolan"), "{uri}");
+    let mut shared = shared.lock().unwrap();
+    shared.requests.push(format!("apply {kind}/{name}"));
+    if shared.refuses(&kind) || !shared.is_well() {
+        return refusal(403);
+    }
+    let applied: Value = serde_json::from_slice(&body).unwrap();
+    let Some(mut object) = shared.objects.get(&(kind.clone(), name.clone())).cloned() else {
+        return not_found();
+    };
+    if applied["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+        return refusal(409);
+    }
+    for entry in applied["webhooks"].as_array().unwrap() {
+        let entries = object["webhooks"].as_array_mut().unwrap();
+        let known = entries.iter_mut().find(|known| known["name"] == entry["name"]).unwrap();
+        known["clientConfig"]["caBundle"] = entry["clientConfig"]["caBundle"].clone();
+    }
+    let object = shared.put(&kind, &name, object);
+    shared.tell(&kind, &json!({"type": "MODIFIED", "object": object}));
+    json_body(&object)
 }
 
 /// Server-side apply by one manager: the object is as it says.
@@ -357,13 +487,23 @@ async fn apply(
         shared.requests.push(format!("apply {kind}/{name}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
+    if shared.lock().unwrap().refuses(&kind) {
+        return refusal(403);
+    }
+    if !shared.lock().unwrap().is_well() {
         return moody(mood).await;
     }
     // JSON is YAML.
-    let object: Value = serde_json::from_slice(&body).unwrap();
+    let mut object: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(object["metadata"]["name"], name.as_str());
-    shared.lock().unwrap().store(kind, name, object)
+    let mut shared = shared.lock().unwrap();
+    // What another way of writing put there stays.
+    if kind == "secrets"
+        && let Some(stored) = shared.objects.get(&(kind.clone(), name.clone()))
+    {
+        object["data"] = stored["data"].clone();
+    }
+    shared.store(kind, name, object)
 }
 
 /// Refuses one that is there.
@@ -378,7 +518,10 @@ async fn create(
         shared.requests.push(format!("create {kind}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
+    if shared.lock().unwrap().refuses(&kind) {
+        return refusal(403);
+    }
+    if !shared.lock().unwrap().is_well() {
         return moody(mood).await;
     }
     let object: Value = serde_json::from_slice(&body).unwrap();
@@ -402,7 +545,10 @@ async fn replace(
         shared.requests.push(format!("replace {kind}/{name}"));
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
+    if shared.lock().unwrap().refuses(&kind) {
+        return refusal(403);
+    }
+    if !shared.lock().unwrap().is_well() {
         return moody(mood).await;
     }
     let object: Value = serde_json::from_slice(&body).unwrap();
@@ -421,7 +567,7 @@ async fn create_event(State(shared): SharedState, Path(namespace): Path<String>,
         shared.requests.push("create events".to_owned());
         shared.mood
     };
-    if !matches!(mood, Mood::Well | Mood::StallAnswers | Mood::RefuseAnswers) {
+    if !shared.lock().unwrap().is_well() {
         return moody(mood).await;
     }
     let event: Value = serde_json::from_slice(&body).unwrap();
@@ -441,7 +587,7 @@ async fn moody(mood: Mood) -> Response {
     match mood {
         Mood::Refuse(code) | Mood::RefuseWatch(code) => refusal(code),
         Mood::BeFaster => refusal(409),
-        Mood::RefuseAnswers => refusal(403),
+        Mood::RefuseAnswers | Mood::RefuseConfigurations | Mood::RefuseSecrets => refusal(403),
         Mood::Stall | Mood::StallAnswers => std::future::pending().await,
         Mood::Babble => "canary: this is no JSON".into_response(),
         Mood::Well => unreachable!("the caller answers well itself"),

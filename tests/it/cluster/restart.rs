@@ -17,7 +17,7 @@ use crate::support::eventually;
 const GOOD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n  - source: docker.io\n    mirrors: [r.example/hub]\n";
 
 /// A running `portolan serve`; it ends with this value.
-struct Serve {
+pub(super) struct Serve {
     _process: Child,
     folder: TempDir,
 }
@@ -31,13 +31,25 @@ impl Serve {
         Self::start_in(server, Some(NAMESPACE), arguments)
     }
 
+    /// One that shares its certificate with other replicas, with a good table.
+    pub(super) fn start_sharing(server: &FakeApiServer, arguments: &[&str]) -> Self {
+        if server.object("configmaps", TABLE).is_none() {
+            server.put("configmaps", TABLE, &table(GOOD));
+        }
+        Self::start_as(server, Some(NAMESPACE), &[&["--tls-self"], arguments].concat())
+    }
+
     /// `namespace` is the one that it runs in.
     fn start_in(server: &FakeApiServer, namespace: Option<&str>, arguments: &[&str]) -> Self {
+        Self::start_as(server, namespace, &[&["--tls-self=ca.crt"], arguments].concat())
+    }
+
+    fn start_as(server: &FakeApiServer, namespace: Option<&str>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_portolan"))
-            .args(["serve", "--tls-self=ca.crt", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
             .args(["--table-configmap", &format!("{NAMESPACE}/{TABLE}")])
             .args(arguments)
@@ -56,7 +68,7 @@ impl Serve {
     }
 
     /// Asks the ops port; empty until it answers.
-    async fn ops(&self, path: &str) -> String {
+    pub(super) async fn ops(&self, path: &str) -> String {
         let Some(ops) = self.ops_address() else { return String::new() };
         let Ok(mut connection) = TcpStream::connect(&ops).await else { return String::new() };
         let request = format!("GET {path} HTTP/1.1\r\nHost: {ops}\r\nConnection: close\r\n\r\n");
@@ -68,14 +80,19 @@ impl Serve {
 
     /// Where it says that its ops port is.
     fn ops_address(&self) -> Option<String> {
+        self.address("ops")
+    }
+
+    /// Where it says that one of its ports is.
+    pub(super) fn address(&self, port: &str) -> Option<String> {
         self.log().lines().find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(line["ops"].as_str()?.to_owned())
+            Some(line[port].as_str()?.to_owned())
         })
     }
 
     /// Waits until `/readyz?verbose` says all of these.
-    async fn says(&self, expected: &[&str]) {
+    pub(super) async fn says(&self, expected: &[&str]) {
         let what = format!("{expected:?}\n{}", self.log());
         eventually(&what, async || {
             let report = self.ops("/readyz?verbose").await;
@@ -84,11 +101,11 @@ impl Serve {
         .await;
     }
 
-    async fn measures(&self, line: &str) {
+    pub(super) async fn measures(&self, line: &str) {
         eventually(line, async || self.ops("/metrics").await.lines().any(|found| found == line)).await;
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 }
