@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod certificates;
 mod check;
 mod conditions;
 mod explain;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
         installed::trials(),
+        certificates::trials(),
         warm::trials(),
         node::trials(),
         projects::trials(),

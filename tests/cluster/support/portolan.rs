@@ -47,6 +47,8 @@ pub struct Options {
     pub table: Option<String>,
     /// A folder with `tls.crt` and `tls.key`, instead of a certificate made for it.
     pub tls_folder: Option<PathBuf>,
+    /// With the certificate that replicas share, instead of either.
+    pub tls_self: bool,
     /// More flags of `serve`.
     pub arguments: Vec<String>,
     /// More variables.
@@ -180,7 +182,9 @@ fn start(folder: &Path, [address, ops, status]: [&str; 3], options: &Options) ->
                 .env("DOCKER_CONFIG", folder)
                 .env("HOME", folder)
                 .env("NO_COLOR", "1");
-            if let Some(folder) = &options.tls_folder {
+            if options.tls_self {
+                command.arg("--tls-self");
+            } else if let Some(folder) = &options.tls_folder {
                 command.args([Path::new("--tls-dir"), folder]);
             } else {
                 let Pair { certificate, key } = authority::issue(folder, 1);

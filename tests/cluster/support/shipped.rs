@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    ControlPlane, Missing, Plane, Portolan, Registry, Scene,
+    Api, ControlPlane, Missing, Plane, Portolan, Registry, Scene,
     authority::authority_pem,
     control_plane::repository,
     folder::folder,
@@ -22,17 +22,37 @@ pub struct Shipped {
     pub registry: Registry,
     /// Its control plane.
     pub plane: Arc<ControlPlane>,
+    certificate: Certificate,
+}
+
+/// Where the certificate of the webhook comes from.
+#[derive(Clone, Debug)]
+enum Certificate {
+    /// The tests' own authority.
+    Files,
+    /// `--tls-self`, with these flags beside it.
+    Itself(Vec<String>),
 }
 
 impl Shipped {
     /// Applies `manifests/base` and starts what it describes.
     pub fn install() -> Result<Self, Missing> {
+        Self::install_with(Certificate::Files)
+    }
+
+    /// The same with a Portolan that looks after its certificate itself, and has these flags.
+    pub fn install_with_tls_self(arguments: &[&str]) -> Result<Self, Missing> {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::install_with(Certificate::Itself(arguments))
+    }
+
+    fn install_with(certificate: Certificate) -> Result<Self, Missing> {
         let registry = Registry::plain()?;
         let plane = ControlPlane::of(Plane::Own)?;
         let base = repository().join("manifests/base");
         plane.kubectl.must(&["apply", "--kustomize", base.to_str().unwrap()], "");
-        let portolan = start(&plane)?;
-        let shipped = Self { portolan, registry, plane };
+        let portolan = start(&plane, &certificate)?;
+        let shipped = Self { portolan, registry, plane, certificate };
         shipped.point_webhooks();
         wait_service_account(&shipped.plane.api, "default");
         wait_called(&shipped.plane.api, &shipped.portolan, "default");
@@ -41,7 +61,7 @@ impl Shipped {
 
     /// Starts it again after it was ended, and waits until the API server calls it.
     pub fn start_again(&mut self) -> Result<(), Missing> {
-        self.portolan = start(&self.plane)?;
+        self.portolan = start(&self.plane, &self.certificate)?;
         self.point_webhooks();
         wait_called(&self.plane.api, &self.portolan, "default");
         Ok(())
@@ -59,9 +79,13 @@ impl Shipped {
                 let served =
                     client["service"]["path"].as_str().map(|path| path.trim_start_matches('/').to_owned());
                 let url = format!("https://{}/{}", self.portolan.address, served.or(url).unwrap());
-                webhook["clientConfig"] = json!({"url": url, "caBundle": base64(&authority_pem())});
+                webhook["clientConfig"] = match self.certificate {
+                    Certificate::Files => json!({"url": url, "caBundle": base64(&authority_pem())}),
+                    // It is for Portolan to make itself trusted.
+                    Certificate::Itself(_) => json!({"url": url}),
+                };
             }
-            self.plane.api.replace(&path, &configuration).unwrap();
+            self.plane.api.overwrite(&path, &configuration).unwrap();
         }
     }
 
@@ -81,6 +105,11 @@ impl Shipped {
         });
     }
 
+    /// The API server with the rights of Portolan's account and no others.
+    pub fn api_of_account(&self) -> Api {
+        Api::connect(&account_kubeconfig(&self.plane))
+    }
+
     /// A new namespace with these labels.
     pub fn namespace(&self, name: &str, labels: &Value) {
         let namespace = json!({"metadata": {"name": name, "labels": labels}});
@@ -89,9 +118,14 @@ impl Shipped {
     }
 }
 
-fn start(plane: &ControlPlane) -> Result<Portolan, Missing> {
+fn start(plane: &ControlPlane, certificate: &Certificate) -> Result<Portolan, Missing> {
+    let mut arguments: Vec<_> = ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into();
+    if let Certificate::Itself(more) = certificate {
+        arguments.extend_from_slice(more);
+    }
     Portolan::start(&portolan::Options {
-        arguments: ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into(),
+        arguments,
+        tls_self: matches!(certificate, Certificate::Itself(_)),
         variables: vec![
             ("KUBECONFIG", account_kubeconfig(plane).into()),
             ("POD_NAMESPACE", "portolan".into()),
