@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   portolan serve --table mirrors.yaml --tls-self
+  portolan serve --table-configmap portolan/portolan-table --tls-self
   portolan serve --table-configmap portolan/portolan-table --tls-dir /etc/portolan/tls
 
 Exit codes:

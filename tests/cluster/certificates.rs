@@ -124,17 +124,19 @@ fn rotation_under_steady_pod_creation_loses_no_admission() -> Outcome {
     let begun = Instant::now();
     thread::scope(|scope| {
         let _end = done.when_dropped();
-        scope.spawn(|| {
-            while !done.is_set() {
-                let number = created.fetch_add(1, Ordering::Relaxed);
-                let pod = shipped.plane.api.create(PODS, &pod(&format!("steady-{number}")));
-                match pod.map(|pod| image(&pod, "containers/web").to_owned()) {
-                    Ok(image) if image.contains("/hub/") => {}
-                    other => lost.lock().unwrap().push(format!("{:?}: {other:?}", begun.elapsed())),
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.is_set() {
+                    let number = created.fetch_add(1, Ordering::Relaxed);
+                    let pod = shipped.plane.api.create(PODS, &pod(&format!("steady-{number}")));
+                    match pod.map(|pod| image(&pod, "containers/web").to_owned()) {
+                        Ok(image) if image.contains("/hub/") => {}
+                        other => lost.lock().unwrap().push(format!("{:?}: {other:?}", begun.elapsed())),
+                    }
+                    thread::sleep(Duration::from_millis(30));
                 }
-                thread::sleep(Duration::from_millis(30));
-            }
-        });
+            });
+        }
         scope.spawn(|| {
             while !done.is_set() {
                 let trusted = bundles(&shipped.configuration(KINDS[0].0)).swap_remove(0);

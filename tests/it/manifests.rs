@@ -149,7 +149,7 @@ fn no_manifest_holds_a_ca_bundle_or_a_key() {
 
 #[test]
 fn the_kustomization_lists_every_file_beside_it() {
-    for folder in ["manifests/base", "certs/cert-manager"] {
+    for folder in ["manifests/base", "certs/cert-manager", "certs/tls-self"] {
         let kustomization = document(&format!("{folder}/kustomization.yaml"), "Kustomization");
         let mut listed: BTreeSet<_> = list(&kustomization["resources"]).iter().map(text).collect();
         listed.remove("../../manifests/base");
@@ -389,6 +389,21 @@ fn cert_manager_makes_what_the_deployment_mounts_for_the_name_that_is_called() {
             "portolan/portolan-tls"
         );
     }
+}
+
+#[test]
+fn a_certificate_that_looks_after_itself_is_the_same_command_without_a_mount() {
+    let kustomization = document("certs/tls-self/kustomization.yaml", "Kustomization");
+    let entry = &kustomization["patches"][0];
+    assert_eq!(entry["target"], json!({"kind": "Deployment", "name": "portolan"}));
+    let patch: json_patch::Patch = serde_saphyr::from_str(text(&entry["patch"])).unwrap();
+    let mut deployment = base_object("Deployment");
+    json_patch::patch(&mut deployment, &patch).unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mut args = list(&self::pod()["containers"][0]["args"]).clone();
+    assert_eq!(args.splice(1..3, [json!("--tls-self")]).next(), Some(json!("--tls-dir")));
+    assert_eq!(pod["containers"][0]["args"], json!(args));
+    assert_eq!((&pod["containers"][0]["volumeMounts"], &pod["volumes"]), (&Value::Null, &Value::Null));
 }
 
 /// The text under the ConfigMap's key.

@@ -40,7 +40,7 @@ impl Shipped {
         Self::install_with(Certificate::Files)
     }
 
-    /// The same with a Portolan that looks after its certificate itself, and has these flags.
+    /// The same from `certs/tls-self` with a Portolan that looks after its certificate itself, and has these flags.
     pub fn install_with_tls_self(arguments: &[&str]) -> Result<Self, Missing> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self::install_with(Certificate::Itself(arguments))
@@ -49,7 +49,10 @@ impl Shipped {
     fn install_with(certificate: Certificate) -> Result<Self, Missing> {
         let registry = Registry::plain()?;
         let plane = ControlPlane::of(Plane::Own)?;
-        let base = repository().join("manifests/base");
+        let base = repository().join(match certificate {
+            Certificate::Files => "manifests/base",
+            Certificate::Itself(_) => "certs/tls-self",
+        });
         plane.kubectl.must(&["apply", "--kustomize", base.to_str().unwrap()], "");
         let portolan = start(&plane, &certificate)?;
         let shipped = Self { portolan, registry, plane, certificate };
@@ -71,21 +74,26 @@ impl Shipped {
     fn point_webhooks(&self) {
         for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
             let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/portolan");
-            let mut configuration = self.plane.api.read(&path).unwrap();
-            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-                let client = &webhook["clientConfig"];
-                // One that was pointed before has an address in the place of the Service.
-                let url = client["url"].as_str().and_then(|url| Some(url.splitn(4, '/').nth(3)?.to_owned()));
-                let served =
-                    client["service"]["path"].as_str().map(|path| path.trim_start_matches('/').to_owned());
-                let url = format!("https://{}/{}", self.portolan.address, served.or(url).unwrap());
-                webhook["clientConfig"] = match self.certificate {
-                    Certificate::Files => json!({"url": url, "caBundle": base64(&authority_pem())}),
-                    // It is for Portolan to make itself trusted.
-                    Certificate::Itself(_) => json!({"url": url}),
-                };
-            }
-            self.plane.api.overwrite(&path, &configuration).unwrap();
+            // Portolan may write into it at the same moment.
+            eventually(Duration::from_secs(10), || {
+                let mut configuration = self.plane.api.read(&path).unwrap();
+                for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                    let client = &webhook["clientConfig"];
+                    // One that was pointed before has an address in the place of the Service.
+                    let url =
+                        client["url"].as_str().and_then(|url| Some(url.splitn(4, '/').nth(3)?.to_owned()));
+                    let served = client["service"]["path"]
+                        .as_str()
+                        .map(|path| path.trim_start_matches('/').to_owned());
+                    let url = format!("https://{}/{}", self.portolan.address, served.or(url).unwrap());
+                    webhook["clientConfig"] = match self.certificate {
+                        Certificate::Files => json!({"url": url, "caBundle": base64(&authority_pem())}),
+                        // It is for Portolan to make itself trusted.
+                        Certificate::Itself(_) => json!({"url": url}),
+                    };
+                }
+                self.plane.api.replace(&path, &configuration)
+            });
         }
     }
 
