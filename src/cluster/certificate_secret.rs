@@ -102,19 +102,18 @@ impl CertificateSecret {
             "metadata": {"name": CERTIFICATE_SECRET, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
             "type": "Opaque",
         });
-        let resource_version = match &read.resource_version {
-            Some(version) => version.clone(),
-            None => {
-                let parameters = PatchParams::apply(MANAGER).force();
-                let made = self
-                    .client
-                    .within_limit(api.patch(CERTIFICATE_SECRET, &parameters, &Patch::Apply(&object)))
-                    .await?;
-                if made.data.is_some_and(|data| !data.is_empty()) {
-                    return Ok(Written::Outrun);
-                }
-                made.metadata.resource_version.unwrap_or_default()
+        let resource_version = if let Some(version) = &read.resource_version {
+            version.clone()
+        } else {
+            let parameters = PatchParams::apply(MANAGER).force();
+            let made = self
+                .client
+                .within_limit(api.patch(CERTIFICATE_SECRET, &parameters, &Patch::Apply(&object)))
+                .await?;
+            if made.data.is_some_and(|data| !data.is_empty()) {
+                return Ok(Written::Outrun);
             }
+            made.metadata.resource_version.unwrap_or_default()
         };
         let data: BTreeMap<_, _> = data.iter().map(|(key, value)| (key, STANDARD.encode(value))).collect();
         if let Some(fields) = object.as_object_mut() {

@@ -239,7 +239,7 @@ impl CertificateKeeper {
         let written = self.secret.replace(content, &shared.to_data()).await;
         match written.map_err(|source| self.secret_error("write", source))? {
             Written::Done => {
-                tracing::info!(step = ?step, secret = CERTIFICATE_SECRET, "shared certificate written")
+                tracing::info!(step = ?step, secret = CERTIFICATE_SECRET, "shared certificate written");
             }
             Written::Outrun => tracing::debug!("another replica was faster"),
         }
@@ -285,7 +285,7 @@ impl CertificateKeeper {
                 }
                 Ok(Written::Outrun) => tracing::debug!(configuration = kind.name(), "it has just changed"),
                 Err(source) => {
-                    failed.get_or_insert(configuration_error("patch", kind, source));
+                    failed.get_or_insert_with(|| configuration_error("patch", kind, source));
                 }
             }
         }
@@ -330,8 +330,8 @@ impl CertificateKeeper {
         let is_distrusted = |(kind, configuration): (ConfigurationKind, &Configuration)| {
             distrust(&configuration).then_some(kind)
         };
-        let kinds = ConfigurationKind::ALL.into_iter().zip(configurations);
-        match kinds.filter_map(is_distrusted).next() {
+        let mut kinds = ConfigurationKind::ALL.into_iter().zip(configurations);
+        match kinds.find_map(is_distrusted) {
             _ if trouble.is_some() => Standing::Unknown(trouble),
             Some(kind) => Standing::Distrusted(kind),
             None if configurations.contains(&Configuration::Unread) => Standing::Unknown(None),
@@ -433,7 +433,7 @@ mod tests {
         for _ in 0..12 {
             assert!(repairs.is_due(instant));
             repairs.done(ConfigurationKind::Mutating, instant);
-            assert!(!repairs.is_due(instant + repairs.pause - Duration::from_millis(1)));
+            assert!(!repairs.is_due(instant + repairs.pause.saturating_sub(Duration::from_millis(1))));
             pauses.push(repairs.pause.as_millis());
             instant += repairs.pause;
         }

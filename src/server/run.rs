@@ -157,20 +157,17 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         (client, namespace, lease)
     });
     let (certificate_sender, mut certificate) = watch::channel(false);
-    match (shared, &home) {
-        (Some(policy), Some((client, namespace, lease))) => {
-            let tell = (certificate_ready, certificate_sender);
-            let ours = (Arc::clone(&live), Arc::clone(&metrics));
-            let keeper = CertificateKeeper::new(client, namespace, policy, lease.clone(), ours, tell);
-            parts.spawn(async move {
-                keeper.run().await;
-                "certificate"
-            });
-        }
-        _ => {
-            certificate_ready.meet();
-            certificate_sender.send_replace(true);
-        }
+    if let (Some(policy), Some((client, namespace, lease))) = (shared, &home) {
+        let tell = (certificate_ready, certificate_sender);
+        let ours = (Arc::clone(&live), Arc::clone(&metrics));
+        let keeper = CertificateKeeper::new(client, namespace, policy, lease.clone(), ours, tell);
+        parts.spawn(async move {
+            keeper.run().await;
+            "certificate"
+        });
+    } else {
+        certificate_ready.meet();
+        certificate_sender.send_replace(true);
     }
     let answers = home.as_ref().filter(|_| keeps_answers).map(|(client, namespace, lease)| AnswerKeeper {
         admission: Arc::clone(&admission),

@@ -162,7 +162,7 @@ fn rotation_under_steady_pod_creation_loses_no_admission() -> Outcome {
         eventually(Duration::from_secs(60), || {
             let held: Vec<_> = bundles(&shipped.configuration(KINDS[0].0));
             let has = |bundle: &Vec<u8>, one: &Vec<u8>| {
-                String::from_utf8_lossy(bundle).contains(&*String::from_utf8_lossy(one).trim())
+                String::from_utf8_lossy(bundle).contains(String::from_utf8_lossy(one).trim())
             };
             if held.iter().any(|bundle| has(bundle, &old)) || !held.iter().all(|bundle| has(bundle, &new)) {
                 Err("the old one is trusted still")

@@ -171,7 +171,7 @@ mod tests {
         let distrusted = Standing::Distrusted(ConfigurationKind::Mutating);
         report.looked(&Standing::NotServed, begun);
         report.looked(&distrusted, begun);
-        report.looked(&distrusted, begun + TRUST_LIMIT - Duration::from_millis(1));
+        report.looked(&distrusted, begun + TRUST_LIMIT.saturating_sub(Duration::from_millis(1)));
         let said = "MutatingWebhookConfiguration `portolan` does not trust the certificate\n";
         assert!(health.report().1.starts_with(&format!("[-] certificate missing: {said}")));
         assert!(!*is_ready.borrow());

@@ -76,11 +76,10 @@ fn another_authority_stays_trusted_for_a_while_and_goes_then() {
     seen.see(Some(&bundles), &ours, begun);
     let wanted = |instant| seen.wanted(&bundles, &ours, KEEP, now(), instant);
     assert_eq!(wanted(begun), both(&ours, &other), "ours first, the other once");
-    assert_eq!(wanted(begun + KEEP - Duration::from_secs(1)), both(&ours, &other));
+    assert_eq!(wanted(begun + KEEP.saturating_sub(Duration::from_secs(1))), both(&ours, &other));
     assert_eq!(wanted(begun + KEEP), ours);
 
-    let mut seen = seen;
-    seen.see(Some(&[ours.clone()]), &ours, begun);
+    seen.see(Some(std::slice::from_ref(&ours)), &ours, begun);
     seen.see(Some(&bundles), &ours, begun + KEEP);
     assert_eq!(
         seen.wanted(&bundles, &ours, KEEP, now(), begun + KEEP),
@@ -96,7 +95,7 @@ fn an_authority_that_has_ended_is_not_kept_and_a_bundle_has_a_bound() {
     let seen = Sightings::default();
     let ended = ending_in(2);
     for (later, is_kept) in [(HOUR, true), (HOUR * 2, false)] {
-        let wanted = seen.wanted(&[ended.clone()], &ours, KEEP, now() + later, instant);
+        let wanted = seen.wanted(std::slice::from_ref(&ended), &ours, KEEP, now() + later, instant);
         assert_eq!(wanted.holds(one(&ended)), is_kept, "after {later:?}");
         assert!(wanted.holds(one(&ours)));
     }

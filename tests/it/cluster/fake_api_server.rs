@@ -314,8 +314,8 @@ impl Shared {
     }
 
     /// Stores an object unless it was read in another state than it is in.
-    fn store(&mut self, kind: String, name: String, object: Value) -> Response {
-        let stored = self.objects.get(&(kind.clone(), name.clone()));
+    fn store(&mut self, kind: &str, name: &str, object: Value) -> Response {
+        let stored = self.objects.get(&(kind.to_owned(), name.to_owned()));
         let (read, now) = (
             &object["metadata"]["resourceVersion"],
             stored.map(|stored| &stored["metadata"]["resourceVersion"]),
@@ -323,7 +323,7 @@ impl Shared {
         if !read.is_null() && now != Some(read) {
             return refusal(409);
         }
-        json_body(&self.put(&kind, &name, object))
+        json_body(&self.put(kind, name, object))
     }
 
     fn selected(&self, kind: &str, selected: &Selected) -> Vec<&Value> {
@@ -372,8 +372,12 @@ async fn list_of(shared: Arc<Mutex<Shared>>, kind: String, uri: Uri) -> Response
     };
     match mood {
         Mood::RefuseWatch(code) if watching => return refusal(code),
-        Mood::Well | Mood::RefuseWatch(_) | Mood::StallAnswers | Mood::RefuseAnswers => {}
-        Mood::RefuseConfigurations | Mood::RefuseSecrets => {}
+        Mood::Well
+        | Mood::RefuseWatch(_)
+        | Mood::StallAnswers
+        | Mood::RefuseAnswers
+        | Mood::RefuseConfigurations
+        | Mood::RefuseSecrets => {}
         other => return moody(other).await,
     }
     let named = parameters.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
@@ -503,7 +507,7 @@ async fn apply(
     {
         object["data"] = stored["data"].clone();
     }
-    shared.store(kind, name, object)
+    shared.store(&kind, &name, object)
 }
 
 /// Refuses one that is there.
@@ -530,7 +534,7 @@ async fn create(
     if shared.objects.contains_key(&(kind.clone(), name.clone())) {
         return refusal(409);
     }
-    shared.store(kind, name, object)
+    shared.store(&kind, &name, object)
 }
 
 /// Refuses one that is not there, or was read in another state.
@@ -557,7 +561,7 @@ async fn replace(
     if !shared.objects.contains_key(&(kind.clone(), name.clone())) {
         return not_found();
     }
-    shared.store(kind, name, object)
+    shared.store(&kind, &name, object)
 }
 
 /// Refuses one whose name is taken, as the real one does.
