@@ -43,8 +43,9 @@ impl Report {
     /// A look could not be ended.
     pub(super) fn failed(&mut self, error: &KeepCertificateError, instant: Instant) {
         let text = text_of(error);
-        self.condition.note(text.clone());
-        self.warn(text, instant);
+        // Who has read the note finds it in the log.
+        self.warn(text.clone(), instant);
+        self.condition.note(text);
         self.meet_late(instant);
     }
 
