@@ -50,15 +50,20 @@ pub enum Content {
 /// assert!(inventory.problems[0].to_string().starts_with("`pods.yaml`, document 2, line "));
 /// ```
 pub fn read(file: &str, text: &str) -> Inventory {
+    read_within(file.into(), text, MOST_COPIES)
+}
+
+/// Reads a text whose aliases may stand for so much.
+pub(super) fn read_within(file: Arc<str>, text: &str, copies: usize) -> Inventory {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { file: file.into(), inventory: Inventory::default(), scalars: Vec::new() };
+    let mut reader = Reader { file, inventory: Inventory::default(), scalars: Vec::new() };
     match text.trim_start().starts_with(['{', '[']).then(|| json::read(text)).flatten() {
         Some(values) => {
             for (position, value) in values.into_iter().enumerate() {
                 reader.take(position + 1, value);
             }
         }
-        None => reader.read_yaml(text),
+        None => reader.read_yaml(text, copies),
     }
     reader.finish(text)
 }
@@ -71,10 +76,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn read_yaml(&mut self, text: &str) {
+    fn read_yaml(&mut self, text: &str, mut copies: usize) {
         let mut number = 0;
         for (first_line, part) in parts(text) {
-            let (values, fault) = yaml::read(&part);
+            let (values, fault) = yaml::read(&part, &mut copies);
             for mut value in values {
                 if value.kind == Kind::Null {
                     continue;
@@ -160,7 +165,7 @@ impl Reader {
             return self.inventory;
         }
         for (document, line) in self.scalars {
-            let message = "this is no object".to_owned();
+            let message = "this is no object: put it right or leave it out".to_owned();
             self.inventory.problems.push(Problem { file: Arc::clone(&self.file), document, line, message });
         }
         self.inventory.problems.sort_by_key(|problem| problem.line);
@@ -229,3 +234,6 @@ fn without_comment(line: &str) -> &str {
     }
     line.get(..end).unwrap_or(line).trim()
 }
+
+/// How much the aliases of a text may stand for: a million values, or 32 MB of text.
+const MOST_COPIES: usize = 1_000_000;

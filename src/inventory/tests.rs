@@ -93,13 +93,13 @@ fn aliases_cannot_stand_for_more_than_memory_bears() {
         writeln!(text, "a{level}: &a{level} [{items}]").unwrap();
     }
     let [problem] = &*problems(&text) else { panic!() };
-    assert!(problem.ends_with("its aliases stand for too much"), "{problem}");
+    assert!(problem.contains("its aliases stand for too much: "), "{problem}");
     let mut text = "a0: &a0 [x]\n".to_owned();
     for level in 1..800 {
         writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     let [problem] = &*problems(&text) else { panic!() };
-    assert!(problem.ends_with("its aliases stand for too much"), "{problem}");
+    assert!(problem.contains("its aliases stand for too much: "), "{problem}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_broken_document_is_named_and_the_others_are_read() {
     assert_eq!(numbers, [(1, 2), (3, 9), (5, 15)]);
     let [broken, scalar] = &*problems(text) else { panic!("{:?}", problems(text)) };
     assert!(broken.starts_with("`k8s.yaml`, document 2, line 7: this is no YAML: "), "{broken}");
-    assert_eq!(scalar, "`k8s.yaml`, document 4, line 11: this is no object");
+    assert_eq!(scalar, "`k8s.yaml`, document 4, line 11: this is no object: put it right or leave it out");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_template_that_was_not_rendered_is_told_from_other_mistakes() {
     let [problem] = &*problems("kind: Pod\nimage: {{ .Values.image }}\n") else { panic!() };
     assert_eq!(
         problem,
-        "`k8s.yaml`, document 1, line 2: a key is a list or a map; a template must be rendered before it is read"
+        "`k8s.yaml`, document 1, line 2: a key is a list or a map: a template must be rendered before it is read"
     );
 }
 

@@ -4,7 +4,8 @@
 //! two equal keys, merges, and takes `1234e567` for a text, and of serde-saphyr's options no set does all three in
 //! untyped values. Besides, lines are needed, and numbers as they were written.
 //!
-//! Aliases are written out, so their number and depth are bounded: ten lines can stand for a billion values.
+//! Aliases are written out, so what they stand for is bounded, for all documents of a text together, and so is their
+//! depth: ten lines can stand for a billion values.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,9 +18,10 @@ use super::{
 };
 use crate::image::excerpt;
 
-/// The documents of a text without the marker `---`; there is more than one only behind the marker `...`.
-pub(super) fn read(text: &str) -> (Vec<Value>, Option<Fault>) {
-    let mut reader = Reader::default();
+/// The documents of a text without the marker `---`; there is more than one only behind the marker `...`. What
+/// anchors and aliases copy is taken from `copies`, in weights as [`extent`] has them.
+pub(super) fn read(text: &str, copies: &mut usize) -> (Vec<Value>, Option<Fault>) {
+    let mut reader = Reader { documents: Vec::new(), open: Vec::new(), anchors: HashMap::new(), copies };
     let options = options! { emit_comments: false };
     let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(next) = parser.next_event() {
@@ -27,7 +29,7 @@ pub(super) fn read(text: &str) -> (Vec<Value>, Option<Fault>) {
             Ok((event, span)) => reader.take(event, span.start.line()),
             Err(error) => Err(Fault {
                 line: error.marker().line().max(1),
-                message: format!("this is no YAML: {}", excerpt(&error.info(), SHOWN)),
+                message: format!("this is no YAML: {}: {}", excerpt(&error.info(), SHOWN), remedy(text)),
             }),
         };
         if let Err(fault) = taken {
@@ -38,13 +40,13 @@ pub(super) fn read(text: &str) -> (Vec<Value>, Option<Fault>) {
 }
 
 /// Documents that are being read.
-#[derive(Default)]
-struct Reader {
+struct Reader<'c> {
     documents: Vec<Value>,
     open: Vec<Open>,
-    anchors: HashMap<usize, Value>,
-    /// How many values aliases have stood for.
-    written_out: usize,
+    /// What anchors are of; `None`: too much to be kept, which matters only if an alias stands for it.
+    anchors: HashMap<usize, Option<Value>>,
+    /// How much may still be copied.
+    copies: &'c mut usize,
 }
 
 /// A collection whose end was not seen yet.
@@ -69,7 +71,7 @@ enum Key {
     Text(Box<str>),
 }
 
-impl Reader {
+impl Reader<'_> {
     fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -78,9 +80,7 @@ impl Reader {
                 {
                     *key =
                         Some(if is_plain && text == "<<" { Key::Merge } else { Key::Text((*text).into()) });
-                    if anchor != 0 {
-                        self.anchors.insert(anchor, Value { line, kind: Kind::Text((*text).into()) });
-                    }
+                    self.keep(anchor, &Value { line, kind: Kind::Text((*text).into()) });
                     return Ok(());
                 }
                 let kind = if is_plain { scalar::resolve(&text) } else { Kind::Text((*text).into()) };
@@ -112,9 +112,12 @@ impl Reader {
     }
 
     fn alias(&mut self, anchor: usize, line: usize) -> Result<(), Fault> {
+        let too_much = || Fault { line, message: TOO_MUCH.to_owned() };
         let Some(value) = self.anchors.get(&anchor) else {
-            return Err(Fault { line, message: "an alias stands inside its own anchor".to_owned() });
+            let message = "an alias stands inside its own anchor: name what it is to stand for outside of it";
+            return Err(Fault { line, message: message.to_owned() });
         };
+        let value = value.as_ref().ok_or_else(too_much)?;
         if let Some(Open { content: Content::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
             let Kind::Text(text) = &value.kind else {
                 return Err(Fault { line, message: KEY_IS_NO_WORD.to_owned() });
@@ -122,20 +125,30 @@ impl Reader {
             *key = Some(Key::Text(text.clone()));
             return Ok(());
         }
-        let (count, depth) = extent(value);
-        self.written_out += count;
-        if self.written_out > MOST_WRITTEN_OUT || self.open.len() + depth > DEEPEST {
-            return Err(Fault { line, message: "its aliases stand for too much".to_owned() });
+        let (weight, depth) = extent(value, *self.copies).ok_or_else(too_much)?;
+        if self.open.len() + depth > DEEPEST {
+            return Err(too_much());
         }
+        *self.copies -= weight;
         let value = value.clone();
         self.put(value, 0);
         Ok(())
     }
 
-    fn put(&mut self, value: Value, anchor: usize) {
-        if anchor != 0 {
-            self.anchors.insert(anchor, value.clone());
+    /// Keeps what an anchor is of. Anchors can stand inside of anchors, so that copies of them weigh, too.
+    fn keep(&mut self, anchor: usize, value: &Value) {
+        if anchor == 0 {
+            return;
         }
+        let kept = extent(value, *self.copies).map(|(weight, _)| {
+            *self.copies -= weight;
+            value.clone()
+        });
+        self.anchors.insert(anchor, kept);
+    }
+
+    fn put(&mut self, value: Value, anchor: usize) {
+        self.keep(anchor, &value);
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.documents.push(value),
             Some(Content::List(items)) => items.push(value),
@@ -169,25 +182,39 @@ impl Content {
     }
 }
 
-/// How many values a value has, itself included, and how deep they are nested.
-fn extent(value: &Value) -> (usize, usize) {
-    let add =
-        |(count, depth): (usize, usize), inner: (usize, usize)| (count + inner.0, depth.max(inner.1 + 1));
+/// What a value weighs, itself included, and how deep it is nested; `None`: more than `limit`. One weighs as much as 32
+/// bytes of text do.
+fn extent(value: &Value, limit: usize) -> Option<(usize, usize)> {
+    let text = |text: &str| text.len() / 32;
+    let add = |(weight, depth): (usize, usize), (own, inner): (usize, &Value)| {
+        let weight = weight + own;
+        let (more, deeper) = extent(inner, limit.checked_sub(weight)?)?;
+        Some((weight + more, depth.max(deeper + 1)))
+    };
+    limit.checked_sub(1)?;
     match &value.kind {
-        Kind::List(items) => items.iter().map(extent).fold((1, 1), add),
-        Kind::Map(entries) => entries.values().map(extent).fold((1, 1), add),
-        Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => (1, 1),
+        Kind::List(items) => items.iter().map(|item| (0, item)).try_fold((1, 1), add),
+        Kind::Map(entries) => entries.iter().map(|(key, entry)| (text(key), entry)).try_fold((1, 1), add),
+        Kind::Number(own) | Kind::Text(own) => Some((1 + text(own), 1)).filter(|(own, _)| *own <= limit),
+        Kind::Bool(_) | Kind::Null => Some((1, 1)),
+    }
+}
+
+fn remedy(text: &str) -> &'static str {
+    if text.contains("{{") {
+        "a template must be rendered before it is read"
+    } else {
+        "put it right or leave it out"
     }
 }
 
 /// As YAML, `{{ .Values.image }}` is a map whose key is a map.
-const KEY_IS_NO_WORD: &str = "a key is a list or a map; a template must be rendered before it is read";
+const KEY_IS_NO_WORD: &str = "a key is a list or a map: a template must be rendered before it is read";
 
 /// How much is shown of what the parser says, which may quote the text.
 const SHOWN: usize = 200;
 
-/// For how many values the aliases of one text may stand.
-const MOST_WRITTEN_OUT: usize = 1_000_000;
+const TOO_MUCH: &str = "its aliases stand for too much: write out what they stand for, or split the file";
 
 /// How deep values may be nested by aliases; without them the parser has a bound of its own.
 const DEEPEST: usize = 300;
