@@ -1,16 +1,24 @@
-//! The images of a document that are certain: those of Pods and of the templates that Pods are made from.
+//! The images of a document: those that are certain, and those that only look like images.
 //!
-//! One walk finds them in Pods, in the workloads of Kubernetes and in custom resources alike: a list named
-//! `containers`, `initContainers` or `ephemeralContainers` whose items have an image, and beside it the volumes that
-//! are images. Where such lists do not make Pods (a policy's patterns, a definition's defaults, an old revision) the
-//! whole document is passed over.
+//! Certain are those of Pods, of the templates that Pods are made from, and what custom resources have under `image`.
+//! One walk finds them: a list named `containers`, `initContainers` or `ephemeralContainers` whose items have an image,
+//! and beside it the volumes that are images; and where a kind is not Kubernetes' own, `image` at any depth, also in
+//! parts (`{repository, tag}`). What else looks like an image is a guess: variables, arguments, values of ConfigMaps and
+//! what is embedded in them, keys such as `sidecarImage`. Where an object makes no Pods (a policy's patterns, a
+//! definition's defaults, an old revision) the whole document is passed over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     documents::{Content, Document},
     value::Value,
 };
+use walk::Walk;
+
+mod changed;
+mod guess;
+mod split;
+mod walk;
 
 /// An image that a document names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,42 +57,45 @@ pub struct Names {
 }
 
 /// How sure it is that a text is an image.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Certainty {
-    /// It stands where Pods have their images.
+    // The surest first.
+    /// It stands where Pods or custom resources have their images.
     Certain,
+    /// It stands elsewhere and looks like one.
+    Guess,
 }
 
 /// The label by which a Pod opts out and a namespace chooses.
 pub const REWRITE_LABEL: &str = "portolan.dev/rewrite";
 
 /// The images of a document, in the order of its keys.
+///
+/// ```
+/// use portolan::inventory::{Certainty, images, read};
+///
+/// let text = "apiVersion: ceph.rook.io/v1\nkind: CephCluster\nspec: {cephVersion: {image: 'quay.io/ceph/ceph:v17.2.3'}}\n";
+/// let found = images(&read("cluster.yaml", text).documents[0]);
+/// assert_eq!((&*found[0].image, found[0].certainty), ("quay.io/ceph/ceph:v17.2.3", Certainty::Certain));
+/// ```
 pub fn images(document: &Document) -> Vec<Found> {
-    let object = match &document.content {
-        Content::Object(object) => object,
-        Content::Image(image) => {
-            return vec![Found {
-                image: image.clone(),
-                certainty: Certainty::Certain,
-                file: Arc::clone(&document.file),
-                document: document.number,
-                line: document.line,
-                field: None,
-                object: None,
-                pull_policy: None,
-                is_opted_out: false,
-                is_mirror_pod: false,
-            }];
+    match &document.content {
+        Content::Image(image) => vec![Found {
+            image: image.clone(),
+            certainty: Certainty::Certain,
+            file: Arc::clone(&document.file),
+            document: document.number,
+            line: document.line,
+            field: None,
+            object: None,
+            pull_policy: None,
+            is_opted_out: false,
+            is_mirror_pod: false,
+        }],
+        Content::Object(object) => {
+            Trust::of(object).map(|trust| Walk::through(document, object, trust)).unwrap_or_default()
         }
-    };
-    if makes_no_pods(object) {
-        return Vec::new();
     }
-    let names = Arc::new(Names::of(object));
-    let changed = if &*names.kind == "Pod" { Changed::of(object) } else { Changed::default() };
-    let mut walk = Walk { document, names, changed, pointer: String::new(), found: Vec::new() };
-    walk.map(object, Of::default());
-    walk.found
 }
 
 impl Names {
@@ -120,149 +131,66 @@ impl Of {
     }
 }
 
-struct Walk<'d> {
-    document: &'d Document,
-    names: Arc<Names>,
-    changed: Changed,
-    pointer: String,
-    found: Vec<Found>,
+/// How sure images are by where in an object they stand.
+#[derive(Clone, Copy)]
+struct Trust {
+    /// In lists of containers.
+    containers: Certainty,
+    /// Under `image` elsewhere.
+    fields: Certainty,
 }
 
-impl Walk<'_> {
-    fn map(&mut self, value: &Value, of: Of) {
-        let Some(entries) = value.as_map() else { return };
-        // The metadata of a workload does not speak for its Pods: that of the template does, further below.
-        let is_described = !self.pointer.is_empty() || &*self.names.kind == "Pod";
-        let of = if is_described { of.described_by(value) } else { of };
-        let mut has_containers = false;
-        for list in CONTAINERS {
-            let items = value.get(list).and_then(Value::as_list).unwrap_or_default();
-            for (position, container) in items.iter().enumerate() {
-                let image = container.get("image").filter(|image| image.as_text().is_some());
-                has_containers |= image.is_some();
-                self.add(container, image, "imagePullPolicy", (list, position, "image"), of);
-            }
-        }
-        let volumes = value.get("volumes").and_then(Value::as_list).unwrap_or_default();
-        for (position, volume) in volumes.iter().enumerate().filter(|_| has_containers) {
-            let Some(source) = volume.get("image") else { continue };
-            self.add_volume(volume, source, position, of);
-        }
-        for (key, inner) in entries {
-            if self.pointer.is_empty() && (&**key == "metadata" || &**key == "status") {
-                continue;
-            }
-            self.inside(key, inner, of);
-        }
-    }
+impl Trust {
+    const GUESS: Self = Self { containers: Certainty::Guess, fields: Certainty::Guess };
 
-    fn inside(&mut self, key: &str, value: &Value, of: Of) {
-        let length = self.pointer.len();
-        self.push(key);
-        self.map(value, of);
-        for (position, item) in value.as_list().unwrap_or_default().iter().enumerate() {
-            self.inside(&position.to_string(), item, of);
-        }
-        self.pointer.truncate(length);
-    }
-
-    fn add(
-        &mut self,
-        container: &Value,
-        image: Option<&Value>,
-        policy: &str,
-        (list, position, last): (&str, usize, &str),
-        of: Of,
-    ) {
-        let Some((image, text)) = image.and_then(|image| Some((image, image.as_text()?))) else { return };
-        let name = container.get("name").and_then(Value::as_text).unwrap_or_default();
-        let written = self.changed.written(list, name, text).unwrap_or(text).into();
-        let length = self.pointer.len();
-        for token in [list, &position.to_string(), last] {
-            self.push(token);
-        }
-        self.found.push(Found {
-            image: written,
-            certainty: Certainty::Certain,
-            file: Arc::clone(&self.document.file),
-            document: self.document.number,
-            line: image.line,
-            field: Some(self.pointer.as_str().into()),
-            object: Some(Arc::clone(&self.names)),
-            pull_policy: container.get(policy).and_then(Value::as_text).map(Into::into),
-            is_opted_out: of.is_opted_out,
-            is_mirror_pod: of.is_mirror_pod,
-        });
-        self.pointer.truncate(length);
-    }
-
-    /// A volume's image: its name stands in the volume, text and policy one level below.
-    fn add_volume(&mut self, volume: &Value, source: &Value, position: usize, of: Of) {
-        let before = self.found.len();
-        self.add(source, source.get("reference"), "pullPolicy", ("volumes", position, "image/reference"), of);
-        let name = volume.get("name").and_then(Value::as_text).unwrap_or_default();
-        if let Some(found) = self.found.get_mut(before)
-            && let Some(written) = self.changed.written("volumes", name, &found.image)
-        {
-            found.image = written.into();
-        }
-    }
-
-    /// Goes one level down. `image/reference` is two.
-    fn push(&mut self, token: &str) {
-        self.pointer.push('/');
-        if token == "image/reference" {
-            self.pointer.push_str(token);
-        } else {
-            self.pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
-        }
-    }
-}
-
-/// What the annotation of a Pod says about its images: for whom it speaks is the webhook's matter; here it only tells
-/// what the Pod's maker wrote.
-#[derive(Default)]
-struct Changed(BTreeMap<String, BTreeMap<String, String>>);
-
-impl Changed {
-    fn of(pod: &Value) -> Self {
-        let text = pod.at(&["metadata", "annotations", "portolan.dev/sources"]).and_then(Value::as_text);
-        Self(text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default())
-    }
-
-    /// What an image was written as.
-    fn written(&self, list: &str, name: &str, image: &str) -> Option<&str> {
-        if self.0.is_empty() {
+    /// By what an object is; `None`: nothing in it is an image that runs.
+    fn of(object: &Value) -> Option<Self> {
+        let text = |key| object.get(key).and_then(Value::as_text).unwrap_or_default();
+        let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+        let is_within = |groups: &[&str]| {
+            let mut groups = groups.iter().filter_map(|suffix| group.strip_suffix(suffix));
+            groups.any(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let kind = text("kind");
+        let is_lock = object.at(&["metadata", "labels", "portolan.dev/lock"]).is_some();
+        if NO_PODS.contains(&kind) || is_within(&POLICIES) || is_lock {
             return None;
         }
-        let entry = self.0.get(&format!("{list}/{name}"))?;
-        (entry.get("image").map(String::as_str) == Some(image))
-            .then(|| entry.get("written"))?
-            .map(String::as_str)
+        if kind == "ConfigMap" {
+            return Some(Self::GUESS);
+        }
+        // Without a kind it may be the values of a chart.
+        let is_custom = group.contains('.') && !is_within(&OTHER_IMAGES);
+        let fields = if is_custom { Certainty::Certain } else { Certainty::Guess };
+        Some(Self { containers: Certainty::Certain, fields })
     }
 }
 
-/// Whether no list of containers in an object makes Pods.
-fn makes_no_pods(object: &Value) -> bool {
-    let text = |key| object.get(key).and_then(Value::as_text).unwrap_or_default();
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-    NO_PODS.contains(&text("kind"))
-        || POLICIES.iter().any(|policies| {
-            group.strip_suffix(policies).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        })
-}
-
-/// The lists of a Pod's specification that have containers.
-const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
-
-/// Kinds that describe containers without making any.
-const NO_PODS: [&str; 5] = [
-    "ConfigMap",
+/// Kinds that describe containers or name images without running any.
+const NO_PODS: [&str; 9] = [
     "ControllerRevision",
     "CustomResourceDefinition",
+    "ImageContentSourcePolicy",
+    "ImageDigestMirrorSet",
+    "ImageTagMirrorSet",
+    "MappingTable",
     "MutatingAdmissionPolicy",
+    "Secret",
     "ValidatingAdmissionPolicy",
 ];
 
 /// Groups of policies, which hold patterns.
 const POLICIES: [&str; 4] = ["kyverno.io", "gatekeeper.sh", "sigstore.dev", "kubewarden.io"];
+
+/// Groups in which `image` may be something else: a machine's disk, a repository to look into, a driver's parameter.
+const OTHER_IMAGES: [&str; 6] = [
+    "cluster.x-k8s.io",
+    "image.toolkit.fluxcd.io",
+    "machine.openshift.io",
+    "metal3.io",
+    "resource.k8s.io",
+    "storage.k8s.io",
+];
+
+#[cfg(test)]
+mod tests;
