@@ -7,11 +7,13 @@ mod certs;
 mod check;
 mod duration;
 mod explain;
+mod images;
 mod inputs;
 mod lock;
 mod printer;
 mod registries;
 mod serve;
+mod sources;
 mod table_args;
 
 use std::{io, process::ExitCode};
@@ -37,6 +39,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Say what becomes of an image, and why
     Explain(explain::ExplainArgs),
+    /// List every image that manifests, charts, lists or the running cluster name
+    Images(images::ImagesArgs),
     /// Write the lock from what the mirrors hold now
     #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
     Lock(lock::LockArgs),
@@ -77,6 +81,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Certs(args) => certs::run(&args, &mut printer),
         Command::Check(args) => check::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
+        Command::Images(args) => images::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),
     };

@@ -3,33 +3,24 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::Context as _;
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::Printer;
+use super::{Printer, sources::SourceArgs};
 use crate::{
-    cluster::{self, Listed},
-    inventory::{self, Content, Document, Found, Inventory, Names, REWRITE_LABEL, Value},
+    cluster,
+    inventory::{self, Certainty, Content, Document, Found, Names, REWRITE_LABEL, Value},
     rewrite::{Mode, Reason, is_placeholder},
 };
 
 /// Where the images are.
 #[derive(Debug, Args)]
 pub(super) struct InputArgs {
-    /// Manifests (YAML, JSON), plain lists of images, or folders with manifests; `-` reads stdin
-    #[arg(value_name = "PATH", required_unless_present = "cluster", conflicts_with = "cluster")]
-    paths: Vec<String>,
-
-    /// The running cluster: its Pods as they were written, and the templates that it makes Pods from
-    #[arg(long)]
-    pub(super) cluster: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
 
     /// Namespace of what names none; without it only rules for all namespaces count there
     #[arg(short, long, value_name = "NS")]
@@ -95,22 +86,14 @@ impl InputArgs {
         printer: &mut Printer,
     ) -> anyhow::Result<Inputs> {
         let mut collector = Collector::default();
-        for path in &self.paths {
-            collector.path(path, printer);
-        }
-        if let Some(client) = client.filter(|_| self.cluster) {
-            collector.cluster(client).await?;
-        }
+        collector.unread =
+            self.sources.read(client, printer, |documents| collector.documents(&documents)).await?;
         Ok(collector.finish(self.namespace.as_deref(), own_namespace))
     }
 
     /// A client of the running cluster, if that is what is asked about.
     pub(super) async fn connect(&self) -> anyhow::Result<Option<cluster::Client>> {
-        if !self.cluster {
-            return Ok(None);
-        }
-        let client = cluster::Client::connect(cluster::WatchPolicy::default()).await;
-        client.map(Some).context("cannot look into the running cluster")
+        self.sources.connect().await
     }
 }
 
@@ -159,49 +142,6 @@ struct Collector {
 }
 
 impl Collector {
-    fn path(&mut self, path: &str, printer: &mut Printer) {
-        if path == "-" {
-            let mut text = String::new();
-            match std::io::stdin().lock().read_to_string(&mut text) {
-                Ok(_) => self.text("-", &text, printer),
-                Err(error) => self.failed(&anyhow::Error::new(error).context("cannot read stdin"), printer),
-            }
-            return;
-        }
-        let path = Path::new(path);
-        let mut files = Vec::new();
-        if path.is_dir() {
-            if let Err(error) = manifests_in(path, &mut files) {
-                self.failed(&error, printer);
-            }
-            files.sort();
-        } else {
-            files.push(path.to_path_buf());
-        }
-        for file in files {
-            let name = file.display().to_string();
-            match fs::read_to_string(&file) {
-                Ok(text) => self.text(&name, &text, printer),
-                Err(error) => {
-                    self.failed(&anyhow::Error::new(error).context(format!("cannot read `{name}`")), printer);
-                }
-            }
-        }
-    }
-
-    fn text(&mut self, name: &str, text: &str, printer: &mut Printer) {
-        let Inventory { documents, problems } = inventory::read(name, text);
-        for problem in problems {
-            self.failed(&anyhow::Error::new(problem).context("cannot read a document"), printer);
-        }
-        self.documents(&documents);
-    }
-
-    fn failed(&mut self, error: &anyhow::Error, printer: &mut Printer) {
-        self.unread += 1;
-        printer.error(error);
-    }
-
     fn documents(&mut self, documents: &[Document]) {
         for document in documents {
             if let Content::Object(object) = &document.content {
@@ -210,25 +150,10 @@ impl Collector {
                     self.namespaces.insert(names.name, label_of(object).map(Into::into));
                 }
             }
-            self.found.extend(inventory::images(document));
+            // What only looks like an image is not known to run.
+            let is_certain = |found: &Found| found.certainty == Certainty::Certain;
+            self.found.extend(inventory::images(document).into_iter().filter(is_certain));
         }
-    }
-
-    /// Reads the namespaces and workloads of the running cluster.
-    async fn cluster(&mut self, client: &cluster::Client) -> anyhow::Result<()> {
-        for listed in [&[Listed::Namespaces][..], &Listed::WORKLOADS].concat() {
-            let mut unreadable = 0;
-            let read = cluster::read_list(client, listed, |page| {
-                let Inventory { mut documents, problems } = inventory::read("cluster", page);
-                unreadable += problems.len();
-                documents.retain(|document| !is_over(document));
-                self.documents(&documents);
-            });
-            let (_, resource) = listed.resource();
-            read.await.with_context(|| format!("cannot list the cluster's {resource}"))?;
-            anyhow::ensure!(unreadable == 0, "cannot read the cluster's {resource}");
-        }
-        Ok(())
     }
 
     fn finish(self, namespace: Option<&str>, own_namespace: &str) -> Inputs {
@@ -253,23 +178,6 @@ impl Collector {
     }
 }
 
-/// Whether a Pod or Job has run to its end: nothing is pulled for it any more.
-fn is_over(document: &Document) -> bool {
-    let Content::Object(object) = &document.content else { return false };
-    let status = |key| object.at(&["status", key]);
-    match &*Names::of(object).kind {
-        "Job" => {
-            let conditions = status("conditions").and_then(Value::as_list).unwrap_or_default();
-            conditions.iter().any(|condition| {
-                let text = |key| condition.get(key).and_then(Value::as_text);
-                matches!(text("type"), Some("Complete" | "Failed")) && text("status") == Some("True")
-            })
-        }
-        "Pod" => matches!(status("phase").and_then(Value::as_text), Some("Failed" | "Succeeded")),
-        _ => false,
-    }
-}
-
 /// In the webhook's order: first whether it is called at all, then the Pod, then the image.
 fn left_alone(
     found: &Found,
@@ -288,7 +196,7 @@ fn left_alone(
 }
 
 impl Spot {
-    fn of(found: Found) -> Self {
+    pub(super) fn of(found: Found) -> Self {
         let object = found.object.as_deref();
         let text =
             |text: fn(&Names) -> &str| object.map(text).filter(|text| !text.is_empty()).map(Into::into);
@@ -324,63 +232,5 @@ impl std::fmt::Display for Spot {
             f.write_str(", ")?;
         }
         write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
-/// The manifests in a folder and those below it, by their names.
-fn manifests_in(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let unreadable = || format!("cannot read the folder `{}`", folder.display());
-    for entry in fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let path = entry.path();
-        // Links to folders are not followed: they may lead back.
-        if entry.file_type().with_context(unreadable)?.is_dir() {
-            manifests_in(&path, files)?;
-        } else if path.is_file()
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
-        {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn pods_and_jobs_that_have_ended_are_over_and_nothing_else_is() {
-        for (kind, status, expected) in [
-            ("Pod", json!({"phase": "Succeeded"}), true),
-            ("Pod", json!({"phase": "Failed"}), true),
-            ("Pod", json!({"phase": "Pending"}), false),
-            ("Pod", json!({}), false),
-            (
-                "Job",
-                json!({"conditions": [{"type": "Suspended", "status": "False"}, {"type": "Complete", "status": "True"}]}),
-                true,
-            ),
-            ("Job", json!({"conditions": [{"type": "Failed", "status": "True"}]}), true),
-            ("Job", json!({"conditions": [{"type": "Failed", "status": "False"}]}), false),
-            ("Job", json!({"conditions": [{"type": "Suspended", "status": "True"}]}), false),
-            (
-                "Deployment",
-                json!({"phase": "Failed", "conditions": [{"type": "Failed", "status": "True"}]}),
-                false,
-            ),
-        ] {
-            // As the API server lists them.
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": [
-                {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}, "status": status}
-            ]});
-            let documents = inventory::read("cluster", &list.to_string()).documents;
-            let over: Vec<_> = documents.iter().map(is_over).collect();
-            assert_eq!(over, [expected], "{list}");
-        }
     }
 }

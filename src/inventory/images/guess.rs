@@ -82,9 +82,8 @@ pub(super) fn in_loose_line(line: &str) -> Vec<&str> {
 
 /// Whether a text that stands under a key is taken for an image.
 pub(super) fn is_image(key: &str, text: &str) -> bool {
-    Shape::of(text).is_some_and(|shape| {
-        shape.has_digest || (shape.has_path && shape.has_tag) || says_image(key)
-    })
+    Shape::of(text)
+        .is_some_and(|shape| shape.has_digest || (shape.has_path && shape.has_tag) || says_image(key))
 }
 
 /// Whether a word among others is taken for an image.
@@ -111,11 +110,12 @@ const SAYING: [&str; 7] =
 
 /// Words that stand where an image would, and mean none. `auto` is left to whoever injects the container.
 const SWITCHES: [&str; 16] = [
-    "always", "auto", "default", "disabled", "enabled", "false", "latest", "never", "nil", "no", "none", "null", "off",
-    "on", "true", "yes",
+    "always", "auto", "default", "disabled", "enabled", "false", "latest", "never", "nil", "no", "none",
+    "null", "off", "on", "true", "yes",
 ];
 
 /// Endings of files: pictures, and disks of machines.
 const FILES: [&str; 13] = [
-    ".gif", ".gz", ".ico", ".img", ".iso", ".jpeg", ".jpg", ".ova", ".png", ".qcow2", ".svg", ".vmdk", ".webp",
+    ".gif", ".gz", ".ico", ".img", ".iso", ".jpeg", ".jpg", ".ova", ".png", ".qcow2", ".svg", ".vmdk",
+    ".webp",
 ];

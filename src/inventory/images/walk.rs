@@ -123,7 +123,8 @@ impl<'d> Walk<'d> {
 
     /// The text under `image`, alone or with the parts that stand beside it.
     fn image(&mut self, holder: &Value, of: Of) {
-        let Some((image, text)) = holder.get("image").and_then(|image| Some((image, image.as_text()?.trim())))
+        let Some((image, text)) =
+            holder.get("image").and_then(|image| Some((image, image.as_text()?.trim())))
         else {
             return;
         };
@@ -207,6 +208,8 @@ impl<'d> Walk<'d> {
         }
         if text.contains('\n') || text.starts_with(['{', '[']) {
             self.embedded(key, text, line, of);
+        } else if text.contains(char::is_whitespace) {
+            self.guess(guess::in_loose_line(text), line, of);
         } else {
             self.guess(guess::in_line(key, text), line, of);
         }
