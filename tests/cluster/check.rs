@@ -1,4 +1,4 @@
-//! `check` and `lock` on a running cluster, and what the webhook then does with the lock.
+//! `check`, `lock` and `images` on a running cluster, and what the webhook then does with the lock.
 
 use std::{process::Command, time::Duration};
 
@@ -12,6 +12,7 @@ use crate::{
 trials!["check";
     check_says_what_of_the_running_cluster_would_run_and_what_stands_in_the_way,
     a_lock_written_from_the_mirrors_serves_admissions_and_what_leaves_it_is_said,
+    the_images_of_the_running_cluster_are_listed_as_they_were_written,
 ];
 
 fn check_says_what_of_the_running_cluster_would_run_and_what_stands_in_the_way() -> Outcome {
@@ -171,6 +172,47 @@ fn a_lock_written_from_the_mirrors_serves_admissions_and_what_leaves_it_is_said(
     let described =
         shipped.plane.kubectl.must(&["--namespace=portolan", "describe", "configmap/portolan-lock-1"], "");
     assert!(described.stdout.contains("LockOutdated"), "{}", described.stdout);
+    Ok(())
+}
+
+fn the_images_of_the_running_cluster_are_listed_as_they_were_written() -> Outcome {
+    let shipped = Shipped::install()?;
+    shipped.set_rules(RULES);
+    let nginx = shipped.registry.push("hub/library/nginx", "1.25");
+    for (name, labels) in [("shop", json!({})), ("off", disabled())] {
+        shipped.namespace(name, &labels);
+    }
+    let created = shipped.make("api/v1", "shop", "pods", &pod("one", "nginx:1.25"));
+    let place = format!("{}/hub/library/nginx:1.25@{nginx}", shipped.registry.host());
+    assert_eq!(image(&created, "containers/web"), place);
+    let mut other = pod("two", "busybox");
+    other["spec"]["containers"][0]["env"] = json!([{"name": "SIDE_IMAGE", "value": "quay.io/a/side:1"}]);
+    shipped.make("api/v1", "off", "pods", &other);
+    shipped.make("apis/batch/v1", "shop", "cronjobs", &cron_job("redis:7"));
+
+    let list = |arguments: &[&str]| {
+        let arguments = [&["images", "--cluster"], arguments].concat();
+        let (code, stdout, stderr) = shipped.portolan_as(&arguments, &shipped.kubeconfig());
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        stdout
+    };
+    let text = list(&[]);
+    let lines: Vec<_> = text.lines().collect();
+    for written in ["busybox", "nginx:1.25", "redis:7"] {
+        assert!(lines.contains(&written), "{text}");
+    }
+    assert!(lines.is_sorted() && !text.contains(&shipped.registry.host()), "{text}");
+    assert!(!text.contains("side") && list(&["--guesses"]).contains("\nquay.io/a/side:1\n"), "{text}");
+
+    let answer: Value = serde_json::from_str(&list(&["-o", "json"])).unwrap();
+    let row = answer.as_array().unwrap().iter().find(|row| row["image"] == "nginx:1.25").unwrap();
+    let spot = &row["places"][0];
+    assert_eq!(
+        (&spot["kind"], &spot["namespace"], &spot["name"], &spot["field"]),
+        (&json!("Pod"), &json!("shop"), &json!("one"), &json!("/spec/containers/0/image"))
+    );
+    let nobody = shipped.portolan_as(&["images", "--cluster"], "/nonexistent");
+    assert_eq!((nobody.0, &*nobody.1), (2, ""), "{nobody:?}");
     Ok(())
 }
 

@@ -444,3 +444,21 @@ async fn with_a_slow_registry_every_one_of_many_images_is_asked_about() {
     let count = |word| states(&answer).iter().filter(|(_, state, _)| state == word).count();
     assert_eq!((code, count("ok"), count("unavailable")), (2, 297, 3), "{}", answer["summary"]);
 }
+
+#[tokio::test]
+async fn custom_resources_images_are_checked_and_guesses_are_not() {
+    let registry = FakeRegistry::start().await;
+    registry.put("hub/ceph/ceph", "v17", &manifest("ceph"));
+    let folder = folder(&registry, &[]);
+    folder.write(
+        "k8s.yaml",
+        "apiVersion: ceph.rook.io/v1\nkind: CephCluster\nspec: {cephVersion: {image: 'ceph/ceph:v17'}}\n---\nkind: \
+         ConfigMap\ndata: {CSI_IMAGE: 'cephcsi/x:v3'}\n",
+    );
+    let ended = folder.check(&["k8s.yaml", "-o", "json"]).await;
+    let answer = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, states(&answer).len()), (0, 1), "{answer}");
+    assert_eq!(state(&answer, "ceph/ceph:v17").0, "ok");
+    registry.clear();
+    assert_eq!(folder.check(&["k8s.yaml"]).await.code, 1);
+}

@@ -142,9 +142,9 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_listed() {
     three
     two
     --- stderr
-    error: cannot read a document: `deploy/a.yaml`, document 2, line 5: this is no YAML: while parsing a flow mapping, did not find expected ',' or '}': a template must be rendered before it is read
+    error: cannot read a document: `deploy/a.yaml`, document 2, line 4: this is no YAML: unclosed bracket '{': a template must be rendered before it is read
     error: cannot read `deploy/c.yaml`: it is no text (UTF-8): name manifests or lists
-    error: cannot read a document: `deploy/link.yaml`, document 2, line 5: this is no YAML: while parsing a flow mapping, did not find expected ',' or '}': a template must be rendered before it is read
+    error: cannot read a document: `deploy/link.yaml`, document 2, line 4: this is no YAML: unclosed bracket '{': a template must be rendered before it is read
     error: cannot read `deploy/loop.yaml`: Too many levels of symbolic links (os error 40)
     error: cannot read `absent.yaml`: No such file or directory (os error 2)
     ");
