@@ -2,8 +2,8 @@
 //!
 //! Texts come in as values; who reads files, stdin or a cluster is not this room's matter, nor is what becomes of an
 //! image. Texts are read as kubectl reads them ([`read`]), but a broken document does not keep the others from being
-//! read. What is found ([`images`]) is certain or a guess, and says in which namespace it would run and what of it decides, before any table,
-//! that it is left alone.
+//! read. What is found ([`images`]) is certain or a guess; it says in which namespace it would run and what of it
+//! decides, before any table, that it is left alone.
 
 mod documents;
 mod images;
