@@ -25,7 +25,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
 # How long `make fuzz` tries each target, and which.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= reference table patch
+FUZZ_TARGETS ?= reference table patch inventory
 
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)

@@ -297,3 +297,17 @@ fn an_alias_stands_for_what_its_own_document_anchors() {
     assert_eq!(json("a: &x 1\n...\nb: *x\n"), [r#"{"a":1}"#]);
     assert_eq!(problems("a: &x 1\n...\nb: *x\n").len(), 1);
 }
+
+#[test]
+fn what_aliases_stand_for_is_bounded_for_all_documents_together_by_weight_and_for_anchors_in_anchors() {
+    let refused =
+        |text: &str| problems(text).iter().filter(|problem| problem.contains("stand for too much")).count();
+    let items = vec!["x"; 10_000].join(", ");
+    let one = format!("kind: A\na: &a [{items}]\nb: [{}]\n", vec!["*a"; 60].join(", "));
+    assert_eq!((refused(&one), refused(&format!("{one}---\n{one}"))), (0, 1));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a"; 40].join(", "));
+    assert_eq!(refused(&long), 1);
+    let anchors: String = (0..200).map(|level| format!("&a{level} [")).collect();
+    let nested = format!("a: {anchors}{items}{}\n", "]".repeat(200));
+    assert_eq!((refused(&nested), refused(&format!("{nested}b: *a0\n"))), (0, 1));
+}

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/checks/inventory.rs"]
+mod inventory;
 #[path = "../../fuzz/checks/patch.rs"]
 mod patch;
 #[path = "../../fuzz/checks/reference.rs"]
@@ -55,6 +57,11 @@ fn damaged(data: &[u8], number: u64) -> Vec<u8> {
         }
     }
     data
+}
+
+#[test]
+fn what_is_found_in_manifests_has_a_place_and_is_found_again() {
+    replay("inventory", inventory::check);
 }
 
 #[test]
