@@ -307,7 +307,10 @@ fn what_aliases_stand_for_is_bounded_for_all_documents_together_by_weight_and_fo
     assert_eq!((refused(&one), refused(&format!("{one}---\n{one}"))), (0, 1));
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a"; 40].join(", "));
     assert_eq!(refused(&long), 1);
-    let anchors: String = (0..200).map(|level| format!("&a{level} [")).collect();
+    let mut anchors = String::new();
+    for level in 0..200 {
+        write!(anchors, "&a{level} [").unwrap();
+    }
     let nested = format!("a: {anchors}{items}{}\n", "]".repeat(200));
     assert_eq!((refused(&nested), refused(&format!("{nested}b: *a0\n"))), (0, 1));
 }

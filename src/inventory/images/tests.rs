@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use crate::inventory::{Certainty, Found, images, read};
 
 fn found(text: &str) -> Vec<Found> {
@@ -237,10 +239,8 @@ fn values_of_config_maps_are_looked_into_also_where_they_are_yaml_or_json() {
 fn many_embedded_texts_that_grow_cost_no_more_than_they_are_long() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
-        bomb.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            vec![format!("*a{}", level - 1); 10].join(", ")
-        ));
+        let items = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(bomb, "a{level}: &a{level} [{items}]").unwrap();
     }
     bomb.push_str("image: a/b:1\n");
     let data: serde_json::Map<_, _> =

@@ -199,15 +199,9 @@ async fn nothing_that_grows_or_never_ends_keeps_it() {
     folder.write("bombs.yaml", &vec![bomb; 200].join("---\n"));
     folder.write("deep.yaml", &format!("{pod}---\na: {}", "[".repeat(1_000_000)));
     folder.write("deep.json", &"{\"a\":".repeat(1_000_000));
-    folder.write(
-        "anchors.yaml",
-        &format!(
-            "a: {}x{}\nb: *a0\n{}",
-            (0..200).map(|at| format!("&a{at} [")).collect::<String>(),
-            "]".repeat(200),
-            pod
-        ),
-    );
+    let anchors: Vec<_> = (0..200).map(|level| format!("&a{level} [")).collect();
+    let nested = format!("a: {}x{}\nb: *a0\n", anchors.concat(), "]".repeat(200));
+    folder.write("anchors.yaml", &format!("{nested}{pod}"));
     folder.write("many.yaml", &vec![pod; 5000].join("---\n"));
     let ended = folder.images(&["."]).await;
     assert_eq!((ended.code, &*ended.stdout), (2, "nginx\n"), "{}", ended.shown());
