@@ -39,7 +39,7 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 # The steps of `make test`, cheap ones first.
 STEPS := check-format check-pure clippy deny test-unit test-model test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane test-demo binary test-cluster
+STEPS += control-plane helm test-demo binary test-cluster
 endif
 
 .PHONY: help
@@ -190,6 +190,10 @@ test-doc:
 control-plane:
 	tests/cluster/control-plane/build
 
+.PHONY: helm
+helm:
+	tests/cluster/helm/build
+
 .PHONY: test-demo
 test-demo:
 	if command -v docker-registry >/dev/null || [ "$${CI:-}" = true ]; then
@@ -205,6 +209,19 @@ test-cluster:
 .PHONY: reference
 reference: ## Writes the pages under docs/reference anew, from the code
 	PORTOLAN_WRITE_REFERENCE=1 cargo test --test it --locked reference::
+
+# The chart is where they are written. These differ from what it makes by default only in what MANIFEST_VALUES says.
+MANIFEST_VALUES := --set certificate.source=secret
+.PHONY: manifests
+manifests: ## Writes manifests/base and the certificates in certs/cert-manager anew, from manifests/chart
+	helm="$$(tests/cluster/helm/build)/helm"
+	render() {
+		"$$helm" template portolan manifests/chart --namespace portolan $(MANIFEST_VALUES) --show-only "templates/$$1.yaml" "$${@:3}" |
+			awk 'NR == 1 { print "# Made by `make manifests` from manifests/chart."; next } /^# Source: / { next } { sub(/ +$$/, ""); print }' >"$$2/$$1.new"
+		mv "$$2/$$1.new" "$$2/$$1.yaml"
+	}
+	for name in deployment poddisruptionbudget rbac service table webhook; do render "$$name" manifests/base; done
+	render certificates certs/cert-manager --set certificate.source=cert-manager
 
 .PHONY: docs
 docs: ## Builds the library's documentation
