@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
 mod certificates;
+mod chart;
 mod check;
 mod conditions;
 mod explain;
@@ -27,6 +28,7 @@ mod node;
 mod outages;
 mod pods;
 mod projects;
+mod release;
 mod serving;
 mod support;
 mod table;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let trials = [
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        release::trials(),
         installed::trials(),
         certificates::trials(),
         warm::trials(),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         projects::trials(),
         namespaces::trials(),
         validate::trials(),
+        chart::trials(),
         fight::trials(),
         check::trials(),
         load::trials(),

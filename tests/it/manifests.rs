@@ -327,14 +327,17 @@ fn serve_is_told_of_the_mounted_certificate_and_of_the_shipped_table() {
 }
 
 #[test]
-fn the_image_is_named_in_the_kustomization_alone() {
-    let kustomization = document("manifests/base/kustomization.yaml", "Kustomization");
+fn the_image_is_that_of_this_version_and_kustomize_can_name_another() {
+    let image = pod()["containers"][0]["image"].clone();
 
-    let expected =
-        json!([{"name": "portolan", "newName": "registry.example.com/portolan/portolan", "newTag": "0.1.0"}]);
-    assert_eq!(kustomization["images"], expected);
-    assert_eq!(pod()["containers"][0]["image"], "portolan");
-    assert_eq!(kustomization["images"][0]["newTag"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(image, format!("registry.example.com/portolan/portolan:{}", env!("CARGO_PKG_VERSION")));
+    // What a kustomization of the user's names.
+    let page = fs::read_to_string(root().join("docs/install.md")).unwrap();
+    assert!(page.contains("  - name: registry.example.com/portolan/portolan\n"));
+    let chart = documents(&root().join("manifests/chart/Chart.yaml"))[0].clone();
+    for version in ["version", "appVersion"] {
+        assert_eq!(chart[version], env!("CARGO_PKG_VERSION"), "`{version}` of the chart");
+    }
 }
 
 #[test]

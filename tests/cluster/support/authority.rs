@@ -27,8 +27,13 @@ pub fn authority_pem() -> String {
 
 /// A certificate for this machine's loopback with that serial, written to `tls.crt` and `tls.key` in `folder`.
 pub fn issue(folder: &Path, serial: u64) -> Pair {
-    let mut parameters =
-        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    issue_for(folder, serial, &[])
+}
+
+/// The same, also for these names and addresses.
+pub fn issue_for(folder: &Path, serial: u64, more: &[&str]) -> Pair {
+    let names = ["localhost", "127.0.0.1"].iter().chain(more).map(|name| (*name).to_owned());
+    let mut parameters = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
     parameters.distinguished_name.push(DnType::CommonName, "portolan cluster tests");
     parameters.serial_number = Some(SerialNumber::from(serial));
     parameters.use_authority_key_identifier_extension = true;

@@ -187,7 +187,7 @@ type Slot = Arc<Mutex<Option<Result<Arc<ControlPlane>, Missing>>>>;
 
 static RUNNING: LazyLock<Mutex<HashMap<Plane, Slot>>> = LazyLock::new(Mutex::default);
 
-/// The exit code of the supervisor and of its build script then; the first line that they say is why.
-const CANNOT_BE_DONE_HERE: i32 = 2;
+/// The exit code of the supervisor and of the build scripts then; the first line that they say is why.
+pub const CANNOT_BE_DONE_HERE: i32 = 2;
 
 const NODE: &str = "paper";

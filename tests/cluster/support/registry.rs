@@ -67,6 +67,11 @@ impl Registry {
         Self::start_at(address, Access::Plain)
     }
 
+    /// One with a login and TLS, at another address of this machine's than loopback's.
+    pub fn login_at(address: &str) -> Result<Self, Missing> {
+        Self::start_at(address, Access::Login)
+    }
+
     /// Starts one and waits until it answers.
     pub fn start(access: Access) -> Result<Self, Missing> {
         Self::start_at("127.0.0.1", access)
@@ -74,7 +79,8 @@ impl Registry {
 
     fn start_at(address: &str, access: Access) -> Result<Self, Missing> {
         let folder = folder("registry");
-        let address = format!("{address}:{}", free_port(address));
+        let host = address;
+        let address = format!("{host}:{}", free_port(host));
         let mut http = json!({"addr": address, "secret": "of the tests"});
         let mut configuration = json!({
             "version": 0.1,
@@ -84,7 +90,7 @@ impl Registry {
         match &access {
             Access::Plain => {}
             Access::Login => {
-                let pair = authority::issue(&folder, 1);
+                let pair = authority::issue_for(&folder, 1, &[host]);
                 http["tls"] = json!({"certificate": pair.certificate, "key": pair.key});
                 let users = folder.join("htpasswd");
                 fs::write(&users, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();

@@ -126,6 +126,11 @@ impl Shipped {
     }
 }
 
+/// Portolan as a process with the rights of the account that was installed, and a certificate of its own.
+pub fn start_as_account(plane: &ControlPlane) -> Result<Portolan, Missing> {
+    start(plane, &Certificate::Files)
+}
+
 fn start(plane: &ControlPlane, certificate: &Certificate) -> Result<Portolan, Missing> {
     let mut arguments: Vec<_> = ["--table-configmap", "portolan/portolan-table"].map(str::to_owned).into();
     if let Certificate::Itself(more) = certificate {
