@@ -140,6 +140,11 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
     let said = release(&["install", "portolan", chart], &["--create-namespace"]);
     assert!(said.contains("!! That registry does not exist"), "{said}");
 
+    let log = plane.ready["auditLog"].as_str().unwrap();
+    let created = asked_by_helm(log, 0, "create");
+    let registered = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+    assert_eq!(created[created.len() - 2..], registered, "{created:?}");
+
     // Nothing answers, as there is no node: Pods are admitted as they are, and nobody waits for a timeout.
     let pod =
         json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}});
@@ -205,24 +210,12 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
     assert_eq!(deployment()["replicas"], 2);
     assert!(is_trusted());
 
-    let log = plane.ready["auditLog"].as_str().unwrap();
     let length = fs::read_to_string(log).unwrap().len();
     release(&["uninstall", "portolan"], &[]);
     // It writes what it keeps, if it may, on its way out.
     portolan.terminate();
-    let deleted: Vec<Value> = fs::read_to_string(log).unwrap()[length..]
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|event| {
-            event["verb"] == "delete" && event["userAgent"].as_str().unwrap_or_default().starts_with("Helm/")
-        })
-        .map(|event| event["objectRef"]["resource"].clone())
-        .collect();
-    assert_eq!(
-        deleted[..2],
-        ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-        "{deleted:?}"
-    );
+    let deleted = asked_by_helm(log, length, "delete");
+    assert_eq!(deleted[..2], registered, "{deleted:?}");
     // What every namespace has.
     let own =
         ["ConfigMap/portolan/kube-root-ca.crt", "Namespace//portolan", "ServiceAccount/portolan/default"];
@@ -233,6 +226,19 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
     Ok(())
+}
+
+/// The kinds of the objects for which Helm asked the API server so, in order, from there on in its audit log; but for the
+/// release itself, which Helm keeps as Secrets.
+fn asked_by_helm(log: &str, from: usize, verb: &str) -> Vec<String> {
+    fs::read_to_string(log).unwrap()[from..]
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["verb"] == verb)
+        .filter(|event| event["userAgent"].as_str().unwrap_or_default().starts_with("Helm/"))
+        .map(|event| event["objectRef"]["resource"].as_str().unwrap().to_owned())
+        .filter(|resource| resource != "secrets")
+        .collect()
 }
 
 /// A certificate for Portolan's Service in that namespace, put there as a Secret; its authority, PEM.
