@@ -213,7 +213,7 @@ reference: ## Writes the pages under docs/reference anew, from the code
 # The chart is where they are written. These differ from what it makes by default only in what MANIFEST_VALUES says.
 MANIFEST_VALUES := --set certificate.source=secret
 .PHONY: manifests
-manifests: ## Writes manifests/base and the certificates in certs/cert-manager anew, from manifests/chart
+manifests: ## Writes manifests/base, manifests/install.yaml and the certificates in certs/cert-manager anew, from manifests/chart
 	helm="$$(tests/cluster/helm/build)/helm"
 	render() {
 		"$$helm" template portolan manifests/chart --namespace portolan $(MANIFEST_VALUES) --show-only "templates/$$1.yaml" "$${@:3}" |
@@ -222,6 +222,14 @@ manifests: ## Writes manifests/base and the certificates in certs/cert-manager a
 	}
 	for name in deployment poddisruptionbudget rbac service table webhook; do render "$$name" manifests/base; done
 	render certificates certs/cert-manager --set certificate.source=cert-manager
+	{
+		echo '# Made by `make manifests`: manifests/base in one file.'
+		for name in namespace rbac table deployment service poddisruptionbudget webhook; do
+			echo '---'
+			sed '/^# Made by /d' "manifests/base/$$name.yaml"
+		done
+	} >manifests/install.yaml.new
+	mv manifests/install.yaml.new manifests/install.yaml
 
 .PHONY: docs
 docs: ## Builds the library's documentation

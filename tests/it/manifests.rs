@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "what is not there fails the test")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -157,6 +157,23 @@ fn the_kustomization_lists_every_file_beside_it() {
         let beside = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap());
         assert_eq!(listed, beside.filter(|name| *name != "kustomization.yaml").collect(), "{folder}");
     }
+}
+
+#[test]
+fn the_one_file_for_kubectl_apply_is_the_base() {
+    let by_name = |objects: Vec<Value>| {
+        let named = objects.into_iter().map(|object| {
+            let name = (text(&object["kind"]).to_owned(), text(&object["metadata"]["name"]).to_owned());
+            (name, object)
+        });
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let file = documents(&root().join("manifests/install.yaml"));
+    // As they are made: what the others need comes first, and the webhook last.
+    assert_eq!(file[0]["kind"], "Namespace");
+    let last = file.iter().rev().take(2).map(|object| text(&object["kind"]));
+    assert!(last.eq(["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"]));
+    assert_eq!(by_name(file), by_name(base()), "run `make manifests`");
 }
 
 #[test]
