@@ -210,17 +210,20 @@ test-cluster:
 reference: ## Writes the pages under docs/reference anew, from the code
 	PORTOLAN_WRITE_REFERENCE=1 cargo test --test it --locked reference::
 
-# The chart is where they are written. These differ from what it makes by default only in what MANIFEST_VALUES says.
-MANIFEST_VALUES := --set certificate.source=secret
+# The chart is where they are written. The base mounts a certificate; certs/ has what stands in its place, and the rights
+# of each way are in the base.
 .PHONY: manifests
 manifests: ## Writes manifests/base, manifests/install.yaml and the certificates in certs/cert-manager anew, from manifests/chart
 	helm="$$(tests/cluster/helm/build)/helm"
 	render() {
-		"$$helm" template portolan manifests/chart --namespace portolan $(MANIFEST_VALUES) --show-only "templates/$$1.yaml" "$${@:3}" |
+		"$$helm" template portolan manifests/chart --namespace portolan --show-only "templates/$$1.yaml" "$${@:3}" |
 			awk 'NR == 1 { print "# Made by `make manifests` from manifests/chart."; next } /^# Source: / { next } { sub(/ +$$/, ""); print }' >"$$2/$$1.new"
 		mv "$$2/$$1.new" "$$2/$$1.yaml"
 	}
-	for name in deployment poddisruptionbudget rbac service table webhook; do render "$$name" manifests/base; done
+	for name in deployment poddisruptionbudget service table webhook; do
+		render "$$name" manifests/base --set certificate.source=secret
+	done
+	render rbac manifests/base --set certificate.source=self
 	render certificates certs/cert-manager --set certificate.source=cert-manager
 	{
 		echo '# Made by `make manifests`: manifests/base in one file.'

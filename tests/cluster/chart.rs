@@ -25,23 +25,39 @@ trials!["chart";
 fn chart_and_base_are_the_same_objects() -> Outcome {
     let helm = Helm::alone()?;
     let kubectl = programs()?.join("kubectl");
-    let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
-    let values = makefile.lines().find_map(|line| line.strip_prefix("MANIFEST_VALUES := ")).unwrap();
-    let values: Vec<_> = values.split(' ').chain(["--skip-tests"]).collect();
-    let with_cert_manager = [&values[..], &["--set=certificate.source=cert-manager"]].concat();
-    for (folder, values) in [("manifests/base", values), ("certs/cert-manager", with_cert_manager)] {
+    let render = |source: &str| {
+        sorted(helm.template(&["--skip-tests", &format!("--set=certificate.source={source}")]))
+    };
+    let is_right = |object: &Value| object["kind"].as_str().unwrap().contains("Role");
+    let certs = fs::read_dir(repository().join("certs")).unwrap().map(|entry| entry.unwrap());
+    let ways = certs.filter(|entry| entry.path().join("kustomization.yaml").exists());
+    let mut folders: Vec<_> =
+        ways.map(|entry| format!("certs/{}", entry.file_name().to_str().unwrap())).collect();
+    folders.push("manifests/base".to_owned());
+    for folder in &folders {
+        let source = match folder.as_str() {
+            "certs/cert-manager" => "cert-manager",
+            "certs/tls-self" => "self",
+            "manifests/base" => "secret",
+            other => panic!("{other}: with which values is it made?"),
+        };
         let output =
             Command::new(&kubectl).args(["kustomize", folder]).current_dir(repository()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut kustomized = sorted(objects(&String::from_utf8(output.stdout).unwrap()));
         // A release's namespace is there before its chart.
         kustomized.retain(|object| object["kind"] != "Namespace");
-        let rendered = sorted(helm.template(&values));
+        let mut rendered = render(source);
+        // The rights of each way are in the base.
+        rendered.retain(|object| !is_right(object));
+        rendered.extend(render("self").into_iter().filter(is_right));
+        let rendered = sorted(rendered);
         assert_eq!(names(&rendered), names(&kustomized), "{folder}");
         for (rendered, kustomized) in rendered.iter().zip(&kustomized) {
             assert_eq!(rendered, kustomized, "{folder}: run `make manifests`");
         }
     }
+    assert!(folders.len() >= 2);
     Ok(())
 }
 

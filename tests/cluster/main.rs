@@ -26,6 +26,7 @@ mod logins;
 mod namespaces;
 mod node;
 mod outages;
+mod page;
 mod pods;
 mod projects;
 mod release;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let trials = [
         // The slowest first, so that the others fill the second thread.
         workloads::trials(),
+        page::trials(),
         release::trials(),
         installed::trials(),
         certificates::trials(),

@@ -18,7 +18,8 @@ use super::{
 /// Helm, with or without a cluster, and nothing of what the person who runs the tests has set up.
 #[derive(Clone, Debug)]
 pub struct Helm {
-    program: PathBuf,
+    /// The program.
+    pub program: PathBuf,
     home: PathBuf,
     kubeconfig: Option<PathBuf>,
 }
