@@ -7,11 +7,14 @@ mod certs;
 mod check;
 mod duration;
 mod explain;
+mod image_list;
 mod images;
 mod inputs;
 mod lock;
 mod printer;
+mod progress;
 mod registries;
+mod save;
 mod serve;
 mod sources;
 mod table_args;
@@ -44,6 +47,8 @@ enum Command {
     /// Write the lock from what the mirrors hold now
     #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
     Lock(lock::LockArgs),
+    /// Bring images into one OCI image layout, to be carried over the gap
+    Save(save::SaveArgs),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
 }
@@ -83,6 +88,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Explain(args) => explain::run(&args, &mut printer),
         Command::Images(args) => images::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
+        Command::Save(args) => save::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),
     };
     match result {

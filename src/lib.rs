@@ -26,3 +26,5 @@ pub mod server;
 pub mod table;
 #[cfg(feature = "service")]
 pub mod tls;
+#[cfg(feature = "service")]
+pub mod transfer;

@@ -1,15 +1,15 @@
 //! What registries say: which digest stands behind a reference, and whether a digest exists.
 //!
 //! A [`Resolver`] answers from memory where it may and asks otherwise: one request at a time for one reference,
-//! never later than the caller's deadline, and a registry that does not answer is left alone for a while. It speaks
-//! the pull half of the distribution API through a small client of its own; pushing and pulling content is
-//! left to `transfer`, and whether an image has to be resolved at all is decided by `rewrite`.
+//! never later than the caller's deadline, and a registry that does not answer is left alone for a while. Beside it
+//! [`Content`] pulls and pushes what registries hold, for `transfer`, by the same small client. Whether an image has to
+//! be resolved at all is decided by `rewrite`.
 //!
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
 //! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
 //! processes, `resolver` asks in order, `refresh` asks again in the background, `verify` looks for locked digests
-//! there, and `heard` is for `explain`.
+//! there, and `heard` is for `explain`. `content` moves manifests and blobs.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
@@ -19,6 +19,7 @@ mod answer;
 mod breaker;
 mod challenge;
 mod client;
+mod content;
 mod counters;
 mod credentials;
 mod endpoint;
@@ -38,6 +39,7 @@ mod trust;
 mod verify;
 
 pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
+pub use content::{Blob, Content, ContentError, Manifest, Mounted, Repository, Upload};
 pub use counters::Counts;
 pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
@@ -45,5 +47,6 @@ pub use heard::{Heard, Said};
 pub use past::{LoginName, PastAnswer};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;
+pub use transport::ByteStream;
 pub use trust::TrustError;
 pub use verify::Verified;

@@ -104,6 +104,22 @@ impl Printer {
         let _ = writeln!(self.stderr.lock(), "{}", plain_lines(text));
     }
 
+    /// What to do about what was said last.
+    pub(super) fn hint(&mut self, text: &str) {
+        self.say("hint", text);
+    }
+
+    /// Whether somebody watches stderr, so that a line there can be overwritten.
+    pub(super) fn is_watched(&self) -> bool {
+        self.stderr.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// Overwrites the last line of a terminal; an empty text clears it.
+    pub(super) fn status(&mut self, text: &str) {
+        let mut stderr = self.stderr.lock();
+        let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
+    }
+
     /// Why a command could not find out: the chain of causes on one line, remedies as hints below.
     pub(super) fn error(&mut self, error: &anyhow::Error) {
         let mut text = String::new();

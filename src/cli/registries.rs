@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::{
-    registry::{CachePolicy, Credentials, Resolver},
+    registry::{CachePolicy, Content, Credentials, Resolver},
     server::endpoints,
     table::Table,
 };
@@ -19,6 +19,14 @@ pub(super) fn reachable(table: &Table) -> anyhow::Result<Resolver> {
     let logins = Credentials::from_environment().context("cannot read the registry logins")?;
     resolver.configure(endpoints(table, |_| None), logins)?;
     Ok(resolver)
+}
+
+/// What moves images, with the logins that docker would use; registries are reached as the table says, if there is one.
+pub(super) fn movable(table: Option<&Table>) -> anyhow::Result<Content> {
+    let content = Content::new();
+    let logins = Credentials::from_environment().context("cannot read the registry logins")?;
+    content.configure(table.map(|table| endpoints(table, |_| None)).unwrap_or_default(), logins)?;
+    Ok(content)
 }
 
 /// How many images are asked about at once.

@@ -82,11 +82,7 @@ async fn read_table(
     printer: &mut Printer,
 ) -> anyhow::Result<Table> {
     let (text, place) = match (&args.table, client) {
-        (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the mapping table `{}`", path.display()))?;
-            (text, format!("`{}`", path.display()))
-        }
+        (Some(path), _) => return read_table_file(path, printer),
         (None, Some(client)) => {
             let ConfigMapName { namespace, name } = &args.table_configmap;
             let place = format!("in ConfigMap `{namespace}/{name}`");
@@ -102,7 +98,18 @@ async fn read_table(
         }
         (None, None) => bail!("no mapping table was named, and there is no cluster to look in"),
     };
-    let parsed = Table::parse(&text).with_context(|| format!("cannot read the mapping table {place}"))?;
+    parse_table(&text, &place, printer)
+}
+
+/// Reads a table from a file. Its warnings go to the printer.
+pub(super) fn read_table_file(path: &Path, printer: &mut Printer) -> anyhow::Result<Table> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the mapping table `{}`", path.display()))?;
+    parse_table(&text, &format!("`{}`", path.display()), printer)
+}
+
+fn parse_table(text: &str, place: &str, printer: &mut Printer) -> anyhow::Result<Table> {
+    let parsed = Table::parse(text).with_context(|| format!("cannot read the mapping table {place}"))?;
     for warning in &parsed.warnings {
         printer.warning(&format!("mapping table {place}: {warning}"));
     }

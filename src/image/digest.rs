@@ -71,9 +71,14 @@ impl Digest {
     /// The SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        let mut text = String::with_capacity("sha256:".len() + 64);
-        text.push_str("sha256:");
-        for byte in sha2::Sha256::digest(bytes) {
+        Self::spelled(Algorithm::Sha256, &sha2::Sha256::digest(bytes))
+    }
+
+    fn spelled(algorithm: Algorithm, hash: &[u8]) -> Self {
+        let mut text = String::with_capacity(algorithm.name().len() + 1 + algorithm.hex_digits());
+        text.push_str(algorithm.name());
+        text.push(':');
+        for byte in hash {
             for nibble in [byte >> 4, byte & 15] {
                 text.push(char::from_digit(u32::from(nibble), 16).expect("a nibble is a hex digit"));
             }
@@ -109,6 +114,57 @@ impl Digest {
             Ok(())
         } else {
             Err(ParseDigestError::BadHex { algorithm: algorithm.name(), expected })
+        }
+    }
+}
+
+/// A digest in the making: bytes go in piece by piece.
+///
+/// ```
+/// use portolan::image::{Algorithm, Digest, Hasher};
+///
+/// let mut hasher = Hasher::new(Algorithm::Sha256);
+/// hasher.update(b"some ");
+/// hasher.update(b"bytes");
+/// assert_eq!(hasher.finish(), Digest::of(b"some bytes"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Hasher(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    Sha256(sha2::Sha256),
+    Sha384(sha2::Sha384),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// Begins a digest.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::default()),
+            Algorithm::Sha384 => State::Sha384(sha2::Sha384::default()),
+            Algorithm::Sha512 => State::Sha512(sha2::Sha512::default()),
+        })
+    }
+
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        match &mut self.0 {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha384(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// The digest of all that went in.
+    pub fn finish(self) -> Digest {
+        use sha2::Digest as _;
+        match self.0 {
+            State::Sha256(state) => Digest::spelled(Algorithm::Sha256, &state.finalize()),
+            State::Sha384(state) => Digest::spelled(Algorithm::Sha384, &state.finalize()),
+            State::Sha512(state) => Digest::spelled(Algorithm::Sha512, &state.finalize()),
         }
     }
 }
@@ -191,6 +247,10 @@ mod tests {
         .parse()
         .unwrap();
         assert!(sha384.matches(b""));
+        assert_eq!(Hasher::new(Algorithm::Sha384).finish(), sha384);
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(b"a");
+        assert!(hasher.finish().matches(b"a"));
         assert!(!sha384.matches(b"x"));
     }
 

@@ -9,8 +9,8 @@ use super::{
     challenge::{Challenge, TokenService},
     credentials::{Login, ScopedLogin},
     manifest::FetchError,
-    token::{self, Tokens},
-    transport::{Purpose, Reply, Transport},
+    token::{self, Scope, Tokens},
+    transport::{Message, Purpose, Reply, Transport},
 };
 
 /// The client of one registry.
@@ -49,20 +49,36 @@ impl Client {
         login: Option<&ScopedLogin>,
         purpose: Purpose,
     ) -> Result<Reply, FetchError> {
-        // The parts are a repository and a tag or digest by their grammar: none needs escaping.
-        let url =
-            self.url.join(&format!("v2/{repository}/manifests/{target}")).map_err(|_| FetchError::BadUrl)?;
+        let url = self.url(&format!("v2/{repository}/manifests/{target}"))?;
+        let message = Message::plain(method, url, HeaderValue::from_static(ACCEPTED));
+        self.send(&message, &Scope::pull(repository), login, purpose).await
+    }
+
+    /// A URL of the API. The parts are a repository and a tag or digest by their grammar: none needs escaping.
+    pub(super) fn url(&self, path: &str) -> Result<Url, FetchError> {
+        self.url.join(path).map_err(|_| FetchError::BadUrl)
+    }
+
+    /// Sends a message. A refusal that a (new) login may help is met once. Elsewhere than to the registry itself (it may
+    /// send uploads where it likes) it goes without a login.
+    pub(super) async fn send(
+        &self,
+        message: &Message<'_>,
+        scope: &Scope,
+        login: Option<&ScopedLogin>,
+        purpose: Purpose,
+    ) -> Result<Reply, FetchError> {
         let transport = self.transport.meant_for(purpose);
-        let send = async |authorization: Option<HeaderValue>| {
-            let accept = HeaderValue::from_static(ACCEPTED);
-            transport.send(method.clone(), url.clone(), accept, authorization).await
-        };
+        if message.url.origin() != self.url.origin() {
+            return Ok(transport.send(message, None).await?);
+        }
         let known = self.challenge.load_full();
         let first = match known.as_deref() {
-            Some(challenge) => self.authorization(challenge, repository, login, &transport).await?,
+            Some(challenge) => self.authorization(challenge, scope, login, &transport).await?,
             None => None,
         };
-        let reply = send(first.as_ref().map(|authorization| authorization.header.clone())).await?;
+        let header = first.as_ref().map(|authorization| authorization.header.clone());
+        let reply = transport.send(message, header).await?;
         if reply.elsewhere {
             return Ok(reply);
         }
@@ -72,8 +88,8 @@ impl Client {
         if let Some(Authorization { header, token: Some((key, _)) }) = &first {
             self.tokens.forget(key, header);
         }
-        match self.authorization(&challenge, repository, login, &transport).await? {
-            Some(second) => Ok(send(Some(second.header)).await?),
+        match self.authorization(&challenge, scope, login, &transport).await? {
+            Some(second) => Ok(transport.send(message, Some(second.header)).await?),
             None => Ok(reply),
         }
     }
@@ -105,7 +121,7 @@ impl Client {
     async fn authorization(
         &self,
         challenge: &Challenge,
-        repository: &str,
+        scope: &Scope,
         login: Option<&ScopedLogin>,
         transport: &Transport,
     ) -> Result<Option<Authorization>, FetchError> {
@@ -116,19 +132,19 @@ impl Client {
                 }
                 Some(Login::IdentityToken(_)) | None => None,
             }),
-            Challenge::Bearer(service) => self.bearer(service, repository, login, transport).await.map(Some),
+            Challenge::Bearer(service) => self.bearer(service, scope, login, transport).await.map(Some),
         }
     }
 
     async fn bearer(
         &self,
         service: &TokenService,
-        repository: &str,
+        scope: &Scope,
         login: Option<&ScopedLogin>,
         transport: &Transport,
     ) -> Result<Authorization, FetchError> {
         let id = login.map(|scoped| scoped.id).unwrap_or_default();
-        let key = token::Key { service: service.clone(), repository: repository.into(), login: id };
+        let key = token::Key { service: service.clone(), scope: scope.clone(), login: id };
         if let Some(token) = self.tokens.kept(&key, Instant::now()) {
             return Ok(Authorization { header: token.header, token: Some((key, true)) });
         }
@@ -140,5 +156,5 @@ impl Client {
 
 /// The manifests that we understand; with indexes among them, a registry names the index's digest, never one
 /// platform's.
-const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";

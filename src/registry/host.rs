@@ -149,7 +149,13 @@ impl Host {
         }
     }
 
-    fn login(&self, reference: &Reference) -> Option<&ScopedLogin> {
+    /// What speaks to it.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The login for the reference's repository.
+    pub(super) fn login(&self, reference: &Reference) -> Option<&ScopedLogin> {
         self.logins.iter().find(|login| login.is_for(reference.repository()))
     }
 }

@@ -134,18 +134,18 @@ impl Ask<'_> {
 }
 
 /// The digest that an answer names, if it is one.
-fn digest_header(headers: &HeaderMap) -> Option<Digest> {
+pub(super) fn digest_header(headers: &HeaderMap) -> Option<Digest> {
     headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
 
 /// Whether an answer is a page for people: of a portal or a proxy that stands in the way.
-fn is_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
 }
 
 /// Whether bytes are a manifest or an index: an object of schema version 2 (OCI image-spec, Docker schema 2).
-fn is_manifest(bytes: &[u8]) -> bool {
+pub(super) fn is_manifest(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Manifest {
@@ -155,7 +155,7 @@ fn is_manifest(bytes: &[u8]) -> bool {
 }
 
 /// The longest manifest that is read (distribution-spec: registries should take at least 4 MiB).
-const MAX_MANIFEST: usize = 4 * 1024 * 1024;
+pub(super) const MAX_MANIFEST: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use super::{
     challenge::TokenService,
     credentials::{Login, LoginId},
     flight::{Boarded, Flights},
-    transport::{self, Transport, TransportError},
+    transport::{self, Message, Transport, TransportError},
 };
 
 /// Why there is no token.
@@ -47,9 +47,43 @@ pub(super) struct Tokens {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) service: TokenService,
-    /// The repository that is to be read.
-    pub(super) repository: Box<str>,
+    pub(super) scope: Scope,
     pub(super) login: LoginId,
+}
+
+/// What is to be done with a token.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Scope {
+    pub(super) repository: Box<str>,
+    pub(super) access: Access,
+    /// Another repository of the registry, whose blobs are to be taken over.
+    pub(super) from: Option<Box<str>>,
+}
+
+/// What is to be done with a repository.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Access {
+    /// It is read.
+    Pull,
+    /// It is written, too.
+    Push,
+}
+
+impl Scope {
+    /// Reading one repository.
+    pub(super) fn pull(repository: &str) -> Self {
+        Self { repository: repository.into(), access: Access::Pull, from: None }
+    }
+
+    /// As a token service reads them.
+    fn texts(&self) -> impl Iterator<Item = String> {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let from = self.from.iter().map(|from| format!("repository:{from}:pull"));
+        std::iter::once(format!("repository:{}:{actions}", self.repository)).chain(from)
+    }
 }
 
 /// A token, ready to be sent.
@@ -125,8 +159,8 @@ async fn request(
 ) -> Result<Token, TokenError> {
     let mut url = realm(&key.service.realm, registry)?;
     let asked = Instant::now();
-    let scope = format!("repository:{}:pull", key.repository);
-    let scopes = || std::iter::once(scope.as_str()).chain(key.service.scopes.iter().map(AsRef::as_ref));
+    let ours: Vec<String> = key.scope.texts().collect();
+    let scopes = || ours.iter().map(String::as_str).chain(key.service.scopes.iter().map(AsRef::as_ref));
     let response = if let Some(Login::IdentityToken(identity)) = login {
         // Only a URL of reqwest's knows how to encode a form; its query is the form's text.
         let mut form = Url::parse("form:").expect("a constant URL");
@@ -151,7 +185,7 @@ async fn request(
             _ => None,
         };
         let accept = HeaderValue::from_static("application/json");
-        transport.send(Method::GET, url, accept, authorization).await?.response
+        transport.send(&Message::plain(Method::GET, url, accept), authorization).await?.response
     };
     match response.status() {
         StatusCode::OK => {}

@@ -15,6 +15,7 @@ mod explain_pods;
 mod images;
 mod lock;
 mod same_as_webhook;
+mod save;
 mod serve;
 
 /// A folder to run the command in, with files to name; nothing of the user's own environment reaches it.

@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "server",
             "table",
             "tls",
+            "transfer",
         ],
     ),
     ("cluster", &["image", "lock", "metrics", "table"]),
@@ -53,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("table", &["image"]),
     ("tls", &["metrics"]),
+    ("transfer", &["image", "registry"]),
 ];
 
 /// A dependency and the rooms that it may appear in; one that is not listed may appear anywhere.

@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod review;
 pub(crate) mod service;
+pub(crate) mod stand_in;
 pub(crate) mod status;
 pub(crate) mod webhook;
 

@@ -9,12 +9,13 @@
 //! assert_eq!(registry.count("HEAD", "/v2/team/app/manifests/v1"), 2);
 //! ```
 //!
+//! Blobs are in `blobs`.
+//!
 //! It listens on a free port of 127.0.0.1 and speaks HTTP/1.1, plain or over TLS. Paths that begin with `/token` are its
 //! token service. Dropped, it hangs up on everybody.
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -37,6 +38,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::authority::Authority;
 
+mod blobs;
+
 /// See the module.
 pub(crate) struct FakeRegistry {
     state: Arc<State>,
@@ -54,18 +57,26 @@ pub(crate) enum Fault {
     Close,
     /// Hangs up without an answer, and is healed by that.
     CloseOnce,
+    /// Sends so many bytes of the body, hangs up, and is healed by that.
+    CutOnce(usize),
     /// Answers as it should, later.
     Delay(Duration),
     /// Names this digest, whatever the bytes are.
     DigestHeader(String),
     /// Sends bytes without end.
     Endless,
+    /// Sends so many bytes of the body and no more until the fault is healed.
+    Hold(usize),
     /// Answers 200 with a page for people.
     Html,
     /// Names no digest.
     NoDigest,
     /// Answers as it should: to except a request from a broader fault.
     None,
+    /// Answers with 429 and this `Retry-After`, and is healed by that.
+    LimitOnce(u64),
+    /// Gives a blob from the first byte on, whatever part was asked for.
+    NoRange,
     /// Sends the asker to this URL, followed by the path that was asked for.
     Redirect(String),
     /// Takes the request and says nothing until the fault is healed.
@@ -119,6 +130,8 @@ struct State {
 
 #[derive(Default)]
 struct Contents {
+    /// By repository and digest.
+    blobs: HashMap<(String, String), Bytes>,
     /// By repository and tag or digest.
     manifests: HashMap<(String, String), Bytes>,
 }
@@ -303,7 +316,7 @@ pub(crate) fn manifest(name: &str) -> String {
     )
 }
 
-type Body = BoxBody<Bytes, Infallible>;
+type Body = BoxBody<Bytes, HangUp>;
 
 /// Ends the connection without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -352,8 +365,14 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Fault::Body(bytes) => return Ok(reply(200, "application/json", bytes.clone())),
         Fault::Close => return Err(HangUp),
         Fault::CloseOnce => {
-            state.faults.send_modify(|faults| faults.retain(|(_, fault)| *fault != Fault::CloseOnce));
+            state.heal(&fault);
             return Err(HangUp);
+        }
+        Fault::LimitOnce(seconds) => {
+            state.heal(&fault);
+            let mut response = reply(429, "text/plain", Bytes::new());
+            response.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
+            return Ok(response);
         }
         Fault::Delay(time) => tokio::time::sleep(*time).await,
         Fault::Endless => {
@@ -376,15 +395,28 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         }
         Fault::Status(status) => return Ok(reply(*status, "text/plain", "as the test wanted it".into())),
         Fault::Unauthorized(challenge) => return Ok(challenged(challenge)),
-        Fault::DigestHeader(_) | Fault::NoDigest | Fault::None | Fault::Stall => {}
+        Fault::CutOnce(_) => state.heal(&fault),
+        Fault::DigestHeader(_)
+        | Fault::Hold(_)
+        | Fault::NoDigest
+        | Fault::NoRange
+        | Fault::None
+        | Fault::Stall => {}
     }
     if path.starts_with("/token") {
         return Ok(state.token(&recorded));
+    }
+    if path.contains("/blobs/") {
+        return Ok(state.blob(&recorded, &fault));
     }
     Ok(state.manifest(&recorded, &fault))
 }
 
 impl State {
+    fn heal(&self, healed: &Fault) {
+        self.faults.send_modify(|faults| faults.retain(|(_, fault)| fault != healed));
+    }
+
     /// What goes wrong for this request; while that is a stall, it does not return.
     async fn fault(&self, request: &str) -> Fault {
         let mut faults = self.faults.subscribe();
@@ -418,7 +450,9 @@ impl State {
             Fault::NoDigest => None,
             _ => Some(Digest::of(&manifest).to_string()),
         };
-        let mut response = reply(200, IMAGE, manifest);
+        let called: Option<MediaType> = serde_json::from_slice(&manifest).ok();
+        let media_type = called.map_or_else(|| IMAGE.to_owned(), |called| called.media_type);
+        let mut response = reply(200, &media_type, manifest);
         if let Some(named) = named {
             response.headers_mut().insert("docker-content-digest", named.parse().unwrap());
         }
@@ -480,6 +514,12 @@ impl State {
     }
 }
 
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MediaType {
+    media_type: String,
+}
+
 fn challenged(challenge: &str) -> Response<Body> {
     let mut response = reply(401, "application/json", "{}".into());
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
@@ -487,7 +527,7 @@ fn challenged(challenge: &str) -> Response<Body> {
 }
 
 fn reply(status: u16, content_type: &str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body).boxed());
+    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
     response

@@ -1,0 +1,23 @@
+//! Moving images: out of registries into an OCI image layout, digests kept to the byte.
+//!
+//! [`save`] fetches many images side by side into a [`Layout`], each shared blob once, and goes on where an earlier run
+//! was ended, also in the middle of a blob. How registries are spoken to is [`crate::registry`]'s matter; who prints what
+//! happens ([`Event`]) is not this room's either.
+//!
+//! Invariants: nothing gets its final name in a layout before its bytes were seen to be those of its digest. No blob is
+//! ever held in memory whole. Manifests and indexes are never written anew, only copied.
+
+mod download;
+mod event;
+mod failure;
+mod layout;
+mod manifest;
+mod retry;
+mod save;
+
+pub use event::Event;
+pub use failure::{Part, StoreError, TransferError};
+pub use layout::Layout;
+pub use manifest::ManifestError;
+pub use retry::RetryPolicy;
+pub use save::{SaveOptions, Saved, save};

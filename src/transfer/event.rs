@@ -1,0 +1,34 @@
+//! What happens while images are moved, for who shows it.
+
+use std::time::Duration;
+
+use crate::image::Reference;
+
+use super::{failure::TransferError, save::Saved};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It came to light that so many bytes more are needed.
+    Needed(u64),
+    /// So many of them have come from a registry.
+    Received(u64),
+    /// So many of them were there already.
+    Kept(u64),
+    /// Something did not work and is tried again.
+    Retried {
+        /// For which image.
+        image: &'a Reference,
+        /// Why.
+        error: &'a TransferError,
+        /// When.
+        pause: Duration,
+    },
+    /// An image is done with.
+    Ended {
+        /// Which.
+        image: &'a Reference,
+        /// How.
+        result: &'a Result<Saved, TransferError>,
+    },
+}
