@@ -1,12 +1,13 @@
 //! Moving images: out of registries into an OCI image layout, digests kept to the byte.
 //!
 //! [`save`] fetches many images side by side into a [`Layout`], each shared blob once, and goes on where an earlier run
-//! was ended, also in the middle of a blob. How registries are spoken to is [`crate::registry`]'s matter; who prints what
+//! was ended, also in the middle of a blob; [`Layout::write_archive`] makes one tar file of it. How registries are spoken to is [`crate::registry`]'s matter; who prints what
 //! happens ([`Event`]) is not this room's either.
 //!
 //! Invariants: nothing gets its final name in a layout before its bytes were seen to be those of its digest. No blob is
 //! ever held in memory whole. Manifests and indexes are never written anew, only copied.
 
+mod archive;
 mod download;
 mod event;
 mod failure;

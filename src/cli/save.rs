@@ -1,6 +1,9 @@
 //! `portolan save`: images into one OCI image layout.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -22,12 +25,14 @@ use crate::{
 #[command(
     after_help = "Digests are kept to the byte and checked on the way; blobs that images share are there once. A run that
 was ended, by whatever, is run again and goes on where it was. Images that an earlier run has saved stay.
-skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`), other tools too.
+skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`, `oci-archive:` for a tar file), other tools
+too. A tar file is made at the end, out of the folder DEST.tar.partial beside it, and takes the place of one that was
+there; until then that needs room for both. The folder stays for the next run if an image is not saved.
 
 Logins are those of docker: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
 
 Examples:
-  portolan save --images images.txt bundle
+  portolan save --images images.txt bundle.tar
   helm template my-chart | portolan save --images - --platform linux/amd64,linux/arm64 bundle
 
 Exit codes:
@@ -61,8 +66,8 @@ pub(super) struct SaveArgs {
     #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u16).range(0..=100))]
     retries: u16,
 
-    /// Folder of the layout; made if it is not there
-    #[arg(value_name = "DIR")]
+    /// Folder of the layout, made if it is not there; or a tar file, if the name ends in `.tar`
+    #[arg(value_name = "DEST.tar|DIR")]
     destination: PathBuf,
 }
 
@@ -80,7 +85,9 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
         bail!("there is no image in `{}`", args.images);
     }
     let shown = args.destination.display().to_string();
-    let layout = match Layout::open(&args.destination) {
+    let archive = args.destination.extension().is_some_and(|extension| extension == "tar");
+    let folder = if archive { partial(&args.destination) } else { args.destination.clone() };
+    let layout = match Layout::open(&folder) {
         Ok(layout) => Arc::new(layout),
         Err(error) => return Ok(broken(error, printer)),
     };
@@ -98,11 +105,17 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
     };
 
     let missing = results.iter().filter(|result| result.is_err()).count() + list.invalid;
-    if missing == 0 {
-        let layout = Arc::into_inner(layout).context("the layout is still in use")?;
-        if let Err(error) = layout.finish() {
-            return Ok(broken(error, printer));
-        }
+    let layout = Arc::into_inner(layout).context("the layout is still in use")?;
+    let is_any = results.iter().any(Result::is_ok);
+    let finished = match (archive, missing) {
+        (false, 0) => layout.finish(),
+        (true, 0) => layout.write_archive(&args.destination).and_then(|()| layout.remove()),
+        (true, _) if is_any => layout.write_archive(&args.destination),
+        // What was begun stays for the next run.
+        _ => Ok(()),
+    };
+    if let Err(error) = finished {
+        return Ok(broken(error, printer));
     }
     let all = list.images.len() + list.invalid;
     let saved = all - missing;
@@ -118,6 +131,13 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
     } else {
         ExitStatus::Yes
     })
+}
+
+/// Where a tar file comes together.
+fn partial(archive: &Path) -> PathBuf {
+    let mut name = archive.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
 }
 
 /// The platforms asked for; none: all.

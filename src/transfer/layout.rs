@@ -95,6 +95,14 @@ impl Layout {
         fs::remove_dir_all(&ours).map_err(failed("remove", &ours))
     }
 
+    /// Removes all of it: what was to be had is elsewhere now.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn remove(self) -> Result<(), StoreError> {
+        fs::remove_dir_all(&self.folder).map_err(failed("remove", &self.folder))
+    }
+
     /// Where a blob is, or will be.
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.folder.join("blobs").join(digest.algorithm().name()).join(digest.hex())
@@ -197,6 +205,11 @@ impl Index {
         // Whatever comes first: the same images make the same index.
         let at = self.entries.partition_point(|entry| name(entry) < image.as_str());
         self.entries.insert(at, entry);
+    }
+
+    /// What it leads to.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.entries.iter().filter_map(|entry| entry.get("digest")?.as_str()?.parse().ok())
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

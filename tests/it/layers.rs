@@ -73,6 +73,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["metrics"]),
     ("rcgen", &["tls"]),
     ("reqwest", &["registry"]),
+    ("tar", &["transfer"]),
     ("x509_parser", &["tls"]),
 ];
 

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -435,6 +436,61 @@ async fn two_runs_keep_off_each_other() {
     let (first, second) = tokio::join!(first, second);
     assert_eq!((first.code, second.code), (0, 2), "{}", second.stderr);
     assert!(second.stderr.contains("another run is writing to `bundle`"), "{}", second.stderr);
+}
+
+#[tokio::test]
+async fn a_tar_file_holds_what_the_index_leads_to_and_is_the_same_each_time() {
+    let registry = FakeRegistry::start().await;
+    let host = registry.host();
+    let image = StandIn::index("one", &["linux/amd64", "linux/arm64"], &[bytes(300_000)]);
+    let digest = registry.put_image("one", "1", &image);
+    let folder = Folder::beside(&registry);
+    let (list, save) =
+        (format!("{host}/one:1\n"), ["save", "--table", "table.yaml", "b.tar", "--images", "-"]);
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let ended = folder.run_with(&save, &list).await;
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        made.push(fs::read(folder.path().join("b.tar")).unwrap());
+        assert!(!folder.path().join("b.tar.partial").exists() && !folder.path().join("b.tar.new").exists());
+    }
+    assert!(made[0] == made[1], "the same images make the same bytes");
+    let mut names = Vec::new();
+    let mut blobs = BTreeSet::new();
+    for entry in tar::Archive::new(&*made[0]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if let Some(hex) = name.strip_prefix("blobs/sha256/").filter(|hex| !hex.is_empty()) {
+            assert_eq!(Digest::of(&content).hex(), hex);
+            blobs.insert(Digest::of(&content));
+        } else if name == "index.json" {
+            let index: Value = serde_json::from_slice(&content).unwrap();
+            assert_eq!(index["manifests"][0]["digest"], digest.as_str());
+        }
+        names.push(name);
+    }
+    assert_eq!(names[..4], ["oci-layout", "index.json", "blobs/", "blobs/sha256/"]);
+    assert_eq!(blobs, parts(&image));
+}
+
+#[tokio::test]
+async fn a_tar_file_is_made_of_what_could_be_saved_and_the_rest_goes_on_later() {
+    let registry = FakeRegistry::start().await;
+    let host = registry.host();
+    let [one, two] = ["one", "two"].map(|name| StandIn::single("linux/amd64", &[Bytes::from(name)]));
+    registry.put_image("one", "1", &one);
+    let folder = Folder::beside(&registry);
+    let list = format!("{host}/one:1\n{host}/two:1\n");
+    let save = ["save", "--table", "table.yaml", "b.tar", "--images", "-"];
+    assert_eq!(folder.run_with(&save, &list).await.code, 1);
+    let first = fs::metadata(folder.path().join("b.tar")).unwrap().len();
+    registry.put_image("two", "1", &two);
+    let ended = folder.run_with(&save, &list).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(fs::metadata(folder.path().join("b.tar")).unwrap().len() > first);
+    assert_eq!(registry.count("GET", "/v2/one/blobs/"), 2, "what was there was not fetched again");
 }
 
 const SAVE: [&str; 6] = ["save", "--table", "table.yaml", "bundle", "--images", "-"];
