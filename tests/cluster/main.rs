@@ -33,6 +33,7 @@ mod release;
 mod serving;
 mod support;
 mod table;
+mod transfer;
 mod updates;
 mod validate;
 mod warm;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         conditions::trials(),
         explain::trials(),
         logins::trials(),
+        transfer::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
