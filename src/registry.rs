@@ -39,7 +39,7 @@ mod trust;
 mod verify;
 
 pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
-pub use content::{Blob, Content, ContentError, Manifest, Mounted, Repository, Upload};
+pub use content::{Blob, Content, ContentError, Manifest, Repository};
 pub use counters::Counts;
 pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
@@ -47,6 +47,5 @@ pub use heard::{Heard, Said};
 pub use past::{LoginName, PastAnswer};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;
-pub use transport::ByteStream;
 pub use trust::TrustError;
 pub use verify::Verified;

@@ -1,10 +1,8 @@
-//! What registries hold, byte for byte: pulled here, pushed in `push`.
+//! What registries hold, byte for byte.
 //!
 //! For moving images, not for admissions: nothing is remembered, nobody is left alone, and whoever asks says when to
 //! try again ([`ContentError::is_passing`]). Manifests are checked here; blobs come as they are, in pieces, and are
 //! checked by who puts the pieces together.
-
-mod push;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +12,6 @@ use reqwest::{
     header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER},
 };
 
-pub use push::{Mounted, Upload};
-
 use super::{
     client::ACCEPTED,
     credentials::{Credentials, ScopedLogin},
@@ -23,8 +19,8 @@ use super::{
     host::Host,
     manifest::{FetchError, MAX_MANIFEST, digest_header, is_manifest, is_page},
     registries::Registries,
-    token::{Access, Scope, TokenError},
-    transport::{self, Message, Payload, Purpose, Reply, TransportError},
+    token::{Scope, TokenError},
+    transport::{self, Message, Purpose, Reply, TransportError},
     trust::Trust,
 };
 use crate::image::{Digest, Reference};
@@ -40,7 +36,6 @@ pub struct Repository {
     host: Arc<Host>,
     name: Box<str>,
     login: Option<ScopedLogin>,
-    access: Access,
 }
 
 /// A manifest or an index, as the registry has it.
@@ -138,23 +133,11 @@ impl Content {
     /// # Errors
     /// Its registry makes no URL.
     pub fn source(&self, reference: &Reference) -> Result<Repository, ContentError> {
-        self.repository(reference, Access::Pull)
-    }
-
-    /// The repository of a reference, to be written.
-    ///
-    /// # Errors
-    /// Its registry makes no URL.
-    pub fn target(&self, reference: &Reference) -> Result<Repository, ContentError> {
-        self.repository(reference, Access::Push)
-    }
-
-    fn repository(&self, reference: &Reference, access: Access) -> Result<Repository, ContentError> {
         let host = self.registries.get(reference.registry());
         let host =
             host.ok_or(ContentError::Protocol { what: "cannot be asked for: its name makes no URL" })?;
         let login = host.login(reference).cloned();
-        Ok(Repository { host, name: reference.repository().into(), login, access })
+        Ok(Repository { host, name: reference.repository().into(), login })
     }
 }
 
@@ -228,18 +211,9 @@ impl Repository {
         self.host.client().url(&format!("v2/{}/{path}", self.name)).map_err(ContentError::of_fetch)
     }
 
-    fn scope(&self) -> Scope {
-        Scope { access: self.access, ..Scope::pull(&self.name) }
-    }
-
-    /// Sends what is answered at once.
-    async fn ask(&self, message: &Message<'_>) -> Result<Reply, ContentError> {
-        debug_assert!(!matches!(message.payload, Payload::Stream(..)), "a stream takes its time");
-        self.ask_for(message, &self.scope()).await
-    }
-
-    async fn ask_for(&self, message: &Message<'_>, scope: &Scope) -> Result<Reply, ContentError> {
-        let sent = self.host.client().send(message, scope, self.login.as_ref(), Purpose::Transfer);
+    async fn ask(&self, message: &Message) -> Result<Reply, ContentError> {
+        let scope = Scope::pull(&self.name);
+        let sent = self.host.client().send(message, &scope, self.login.as_ref(), Purpose::Transfer);
         tokio::time::timeout(STALL, sent).await.map_err(|_| stalled())?.map_err(ContentError::of_fetch)
     }
 }
