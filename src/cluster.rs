@@ -29,8 +29,8 @@ mod workloads;
 pub(crate) use self::answers::aside;
 pub use self::{
     answers::{Answers, AnswersProblem, Kept, KeptAnswer, LineProblem, Plan, answers_names},
-    certificate_secret::{CERTIFICATE_SECRET, CertificateSecret, SecretContent, Written},
-    client::{CallError, Client, ConnectError, WatchPolicy, own_namespace},
+    certificate_secret::{CERTIFICATE_SECRET, CertificateSecret, SecretContent},
+    client::{CallError, Client, ConnectError, WatchPolicy, Written, own_namespace},
     events::{Events, Notice},
     last_good::{LAST_GOOD, LastGood},
     lease::{LEASE, Lease, LeasePolicy},

@@ -18,7 +18,7 @@ use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::client::{CallError, Client};
+use super::client::{CallError, Client, MANAGER};
 use crate::image::{Digest, Reference};
 
 /// Where answers are kept.
@@ -371,9 +371,6 @@ const PREFIX: &str = "portolan-answers-";
 /// The key of answers got without a login, and what the others begin with.
 const ANONYMOUS: &str = "anonymous";
 const LOGIN: &str = "login-";
-
-/// Whose fields these are.
-const MANAGER: &str = "portolan";
 
 /// Of the 1 MiB that a ConfigMap may hold; half of it is left, so that a write stays small. With lines of 200 bytes
 /// the eight hold 20,000 answers.

@@ -20,7 +20,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{CallError, Client};
+use super::client::{CallError, Client, MANAGER, Written};
 
 /// The Secret's name.
 pub const CERTIFICATE_SECRET: &str = "portolan-tls-self";
@@ -41,15 +41,6 @@ pub struct SecretContent {
     resource_version: Option<String>,
     /// What the API server's clock said then, in whole seconds.
     pub server_time: Option<SystemTime>,
-}
-
-/// Whether a write was done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Written {
-    /// It was.
-    Done,
-    /// Somebody else was faster: read again.
-    Outrun,
 }
 
 impl CertificateSecret {
@@ -125,13 +116,7 @@ impl CertificateSecret {
         }
         let object: v1::Secret = serde_json::from_value(object).map_err(|_| CallError::Unreadable)?;
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let replaced = self.client.within_limit(api.replace(CERTIFICATE_SECRET, &parameters, &object)).await;
-        match replaced {
-            Ok(_) => Ok(Written::Done),
-            // Changed, or deleted, since it was read.
-            Err(CallError::Refused { code: CONFLICT, .. } | CallError::NotFound) => Ok(Written::Outrun),
-            Err(error) => Err(error),
-        }
+        Written::of(self.client.within_limit(api.replace(CERTIFICATE_SECRET, &parameters, &object)).await)
     }
 }
 
@@ -172,12 +157,6 @@ struct WireStatus {
     message: String,
     reason: String,
 }
-
-/// HTTP's Conflict: it is no longer as it was read.
-const CONFLICT: u16 = 409;
-
-/// Whose fields these are.
-const MANAGER: &str = "portolan";
 
 #[cfg(test)]
 mod tests {

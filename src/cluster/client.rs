@@ -161,6 +161,26 @@ impl CallError {
     }
 }
 
+/// Whether a write of what was read before was done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Written {
+    /// It was.
+    Done,
+    /// Somebody else was faster: read again.
+    Outrun,
+}
+
+impl Written {
+    /// By what the API server said: it knows when what was read has changed since, or is gone.
+    pub(super) fn of<T>(said: Result<T, CallError>) -> Result<Self, CallError> {
+        match said {
+            Ok(_) => Ok(Self::Done),
+            Err(CallError::Refused { code: CONFLICT, .. } | CallError::NotFound) => Ok(Self::Outrun),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
@@ -207,6 +227,12 @@ fn cut(mut text: String) -> String {
     }
     text
 }
+
+/// HTTP's Conflict: it is no longer as it was read, or there is one by now.
+pub(super) const CONFLICT: u16 = 409;
+
+/// Whose fields those are that we write.
+pub(super) const MANAGER: &str = "portolan";
 
 #[cfg(test)]
 mod tests {

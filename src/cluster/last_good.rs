@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     backoff::Backoff,
-    client::{CallError, Client},
+    client::{CallError, Client, MANAGER},
     table_watch::TABLE_KEY,
 };
 use crate::metrics::Metrics;
@@ -116,9 +116,6 @@ impl LastGood {
 /// Annotation of the ConfigMap `portolan-table-last-good`, written by Portolan: the table (`NAMESPACE/NAME`) whose last
 /// good text it keeps. One of another table is not used.
 const TABLE_ANNOTATION: &str = "portolan.dev/table";
-
-/// Whose fields these are.
-const MANAGER: &str = "portolan";
 
 /// Nobody waits for it, so that pauses may be longer than a watch's: up to a minute.
 const PATIENCE: u32 = 20;

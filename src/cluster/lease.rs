@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use super::{
-    client::{CallError, Client},
+    client::{CONFLICT, CallError, Client},
     events::instance,
 };
 use crate::metrics::Metrics;
@@ -324,9 +324,6 @@ fn stamp() -> MicroTime {
     let now = Timestamp::now();
     MicroTime(now)
 }
-
-/// HTTP's Conflict: the Lease is no longer as it was read, or there is one by now.
-const CONFLICT: u16 = 409;
 
 /// How often it is looked at in the usual time when there is a hurry.
 const HURRIED: u32 = 25;

@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    certificate_secret::Written,
-    client::{CallError, Client},
+    client::{CallError, Client, MANAGER, Written},
     trouble::{Trouble, TroubleReport},
     watcher::{Keep, Selector, Watcher},
 };
@@ -150,11 +149,7 @@ impl Configurations {
         });
         let parameters = PatchParams::apply(MANAGER).force();
         let (api, patch) = (self.api(kind), Patch::Apply(&object));
-        match self.client.within_limit(api.patch(CONFIGURATION, &parameters, &patch)).await {
-            Ok(_) => Ok(Written::Done),
-            Err(CallError::Refused { code: CONFLICT, .. } | CallError::NotFound) => Ok(Written::Outrun),
-            Err(error) => Err(error),
-        }
+        Written::of(self.client.within_limit(api.patch(CONFIGURATION, &parameters, &patch)).await)
     }
 
     fn api(&self, kind: ConfigurationKind) -> Api<DynamicObject> {
@@ -247,12 +242,6 @@ impl Keep<DynamicObject> for Keeper {
         self.configuration.closed().await;
     }
 }
-
-/// HTTP's Conflict: it is no longer as it was read.
-const CONFLICT: u16 = 409;
-
-/// Whose fields these are.
-const MANAGER: &str = "portolan";
 
 #[cfg(test)]
 mod tests {
