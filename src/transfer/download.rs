@@ -99,14 +99,29 @@ impl Downloads<'_> {
             if partial.length > before {
                 failures = 0;
             }
-            let pause = self.retry.pause(failures, &error);
-            let error = TransferError::Content { what: Part::Blob(blob.digest.clone()), source: error };
-            let Some(pause) = pause else { return Err(error) };
-            failures += 1;
-            (self.tell)(Event::Retried { image, error: &error, pause });
-            tokio::time::sleep(pause).await;
+            self.wait_after(image, || Part::Blob(blob.digest.clone()), &mut failures, error).await?;
         }
         Ok(received)
+    }
+
+    /// Counts a failure, tells of it and waits until it is time to try again.
+    ///
+    /// # Errors
+    /// The failure, if it is not to be tried again.
+    pub(super) async fn wait_after(
+        &self,
+        image: &Reference,
+        what: impl FnOnce() -> Part,
+        failures: &mut u32,
+        source: ContentError,
+    ) -> Result<(), TransferError> {
+        let pause = self.retry.pause(*failures, &source);
+        let error = TransferError::Content { what: what(), source };
+        let Some(pause) = pause else { return Err(error) };
+        *failures += 1;
+        (self.tell)(Event::Retried { image, error: &error, pause });
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     /// Fetches until the end or until something breaks.

@@ -295,16 +295,10 @@ impl Run<'_> {
         }
         let mut failures = 0;
         loop {
-            let error = match repository.manifest(target).await {
+            match repository.manifest(target).await {
                 Ok(manifest) => return Ok((manifest.bytes, manifest.digest, manifest.media_type)),
-                Err(error) => error,
-            };
-            let pause = self.options.retry.pause(failures, &error);
-            let error = TransferError::Content { what: what.clone(), source: error };
-            let Some(pause) = pause else { return Err(error) };
-            failures += 1;
-            (self.downloads.tell)(Event::Retried { image, error: &error, pause });
-            tokio::time::sleep(pause).await;
+                Err(error) => self.downloads.wait_after(image, || what.clone(), &mut failures, error).await?,
+            }
         }
     }
 }
