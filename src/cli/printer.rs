@@ -122,18 +122,7 @@ impl Printer {
 
     /// Why a command could not find out: the chain of causes on one line, remedies as hints below.
     pub(super) fn error(&mut self, error: &anyhow::Error) {
-        let mut text = String::new();
-        for cause in error.chain().map(ToString::to_string) {
-            // The errors of some dependencies repeat their sources.
-            if text.ends_with(&cause) {
-                continue;
-            }
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
-        }
-        self.say("error", &text);
+        self.say("error", &in_line(error.chain()));
     }
 
     fn say(&mut self, kind: &str, text: &str) {
@@ -149,6 +138,22 @@ pub(super) fn plain(text: &str) -> String {
 /// The same of each line of a message: several problems are told below each other.
 fn plain_lines(text: &str) -> String {
     text.replace(|character: char| character.is_control() && character != '\n', "\u{fffd}")
+}
+
+/// An error with its causes on one line.
+pub(super) fn in_line(causes: anyhow::Chain<'_>) -> String {
+    let mut text = String::new();
+    for cause in causes.map(ToString::to_string) {
+        // The errors of some dependencies repeat their sources.
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
 }
 
 #[cfg(test)]

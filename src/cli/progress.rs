@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Printer;
+use super::{Printer, printer::in_line};
 use crate::{
     image::Reference,
     transfer::{Event, Saved, TransferError},
@@ -49,7 +49,7 @@ impl<'p> Progress<'p> {
             Event::Received(bytes) => add(&self.received, *bytes),
             Event::Kept(bytes) => add(&self.kept, *bytes),
             Event::Retried { image, error, pause } => {
-                let error = anyhow::Error::msg(chain(error));
+                let error = in_line(anyhow::Chain::new(*error));
                 let text = format!("`{image}`: {error}; trying again in {:.1} s", pause.as_secs_f64());
                 self.say(|printer| printer.warning(&text));
             }
@@ -110,27 +110,13 @@ fn ended(printer: &mut Printer, image: &Reference, result: &Result<Saved, Transf
             printer.note(&text);
         }
         Err(error) => {
-            printer.error(&anyhow::Error::msg(format!("`{image}` is not saved: {}", chain(error))));
+            let causes = in_line(anyhow::Chain::new(error));
+            printer.error(&anyhow::Error::msg(format!("`{image}` is not saved: {causes}")));
             if let Some(remedy) = error.remedy() {
                 printer.hint(remedy);
             }
         }
     }
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &TransferError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// An amount of bytes for people.
