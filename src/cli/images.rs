@@ -80,7 +80,7 @@ struct List {
 /// A place where an image stands.
 #[derive(Serialize)]
 struct Place {
-    certainty: Certain,
+    certainty: Certainty,
     #[serde(flatten)]
     spot: Spot,
 }
@@ -90,26 +90,14 @@ struct Place {
 struct Row<'l> {
     image: &'l str,
     reference: String,
-    certainty: Certain,
+    certainty: Certainty,
     places: &'l [Place],
-}
-
-/// How sure it is, for scripts.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Certain {
-    // The surest first.
-    Certain,
-    Guess,
 }
 
 impl List {
     fn take(&mut self, found: Found) {
         let image = found.image.clone();
-        let certainty = match found.certainty {
-            Certainty::Certain => Certain::Certain,
-            Certainty::Guess => Certain::Guess,
-        };
+        let certainty = found.certainty;
         if Reference::parse(&image).is_ok() && !is_placeholder(&image) {
             self.images.entry(image).or_default().push(Place { certainty, spot: Spot::of(found) });
         } else if !is_filled_in_later(&image) {
@@ -145,7 +133,7 @@ impl List {
     fn print(&self, guesses: bool, printer: &mut Printer) -> anyhow::Result<()> {
         let mut hidden = 0;
         for (image, places) in &self.images {
-            if guesses || certainty(places) == Certain::Certain {
+            if guesses || certainty(places) == Certainty::Certain {
                 printer.line(image)?;
             } else {
                 hidden += 1;
@@ -160,8 +148,8 @@ impl List {
 }
 
 /// An image is certain if one of its places is.
-fn certainty(places: &[Place]) -> Certain {
-    places.iter().map(|place| place.certainty).min().unwrap_or(Certain::Guess)
+fn certainty(places: &[Place]) -> Certainty {
+    places.iter().map(|place| place.certainty).min().unwrap_or(Certainty::Guess)
 }
 
 /// Whether somebody else fills in what image it is: an injector, a workflow, whoever renders a template.

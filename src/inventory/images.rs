@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{
     documents::{Content, Document},
     value::Value,
@@ -57,7 +59,8 @@ pub struct Names {
 }
 
 /// How sure it is that a text is an image.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Certainty {
     // The surest first.
     /// It stands where Pods or custom resources have their images.
