@@ -212,7 +212,7 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
     assert_eq!(deployment()["replicas"], 2);
     assert!(is_trusted());
 
-    let length = fs::read_to_string(log).unwrap().len();
+    let length = written(log).len();
     release(&["uninstall", "portolan"], &[]);
     // It writes what it keeps, if it may, on its way out.
     portolan.terminate();
@@ -233,7 +233,7 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
 /// The kinds of the objects for which Helm asked the API server so, in order, from there on in its audit log; but for the
 /// release itself, which Helm keeps as Secrets.
 fn asked_by_helm(log: &str, from: usize, verb: &str) -> Vec<String> {
-    fs::read_to_string(log).unwrap()[from..]
+    written(log)[from..]
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|event| event["verb"] == verb)
@@ -241,6 +241,13 @@ fn asked_by_helm(log: &str, from: usize, verb: &str) -> Vec<String> {
         .map(|event| event["objectRef"]["resource"].as_str().unwrap().to_owned())
         .filter(|resource| resource != "secrets")
         .collect()
+}
+
+/// The whole lines of a log: of what is being written now, half a line may be there.
+fn written(log: &str) -> String {
+    let mut text = fs::read_to_string(log).unwrap();
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+    text
 }
 
 /// A certificate for Portolan's Service in that namespace, put there as a Secret; its authority, PEM.
