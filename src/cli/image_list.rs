@@ -1,13 +1,11 @@
 //! Which images are to be moved: a plain list, or whatever else `images` reads.
 
-use std::{collections::HashSet, fs, io::Read as _};
+use std::collections::HashSet;
 
-use anyhow::Context as _;
-
-use super::Printer;
+use super::{Printer, sources};
 use crate::{
     image::Reference,
-    inventory::{self, Inventory},
+    inventory::{self, Certainty},
     rewrite::is_placeholder,
 };
 
@@ -18,28 +16,20 @@ pub(super) struct ImageList {
     pub(super) images: Vec<Reference>,
     /// How many of its texts are no reference. Each was named on stderr.
     pub(super) invalid: usize,
-    /// How many of its documents could not be read. Each was named on stderr.
+    /// How many texts or parts of them could not be read. Each was named on stderr.
     pub(super) unread: usize,
 }
 
 impl ImageList {
-    /// Reads a file, or stdin for `-`.
-    pub(super) fn read(path: &str, printer: &mut Printer) -> anyhow::Result<Self> {
-        let text = if path == "-" {
-            let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).context("cannot read stdin")?;
-            text
-        } else {
-            fs::read_to_string(path).with_context(|| format!("cannot read the images in `{path}`"))?
-        };
-        let Inventory { documents, problems } = inventory::read(path, &text);
-        let mut list = Self { unread: problems.len(), ..Self::default() };
-        for problem in problems {
-            printer.error(&anyhow::Error::new(problem).context("cannot read a document"));
-        }
+    /// Reads a file, or stdin for `-`. Of manifests it takes what is certain: whoever wants guesses as well lists them
+    /// first (`images --guesses`), and looks.
+    pub(super) fn read(path: &str, printer: &mut Printer) -> Self {
+        let mut documents = Vec::new();
+        let unread = sources::read_path(path, printer, &mut |more| documents.extend(more));
+        let mut list = Self { unread, ..Self::default() };
         let mut seen = HashSet::new();
         for found in documents.iter().flat_map(inventory::images) {
-            if is_placeholder(&found.image) {
+            if found.certainty == Certainty::Guess || is_placeholder(&found.image) {
                 continue;
             }
             match Reference::parse(&found.image) {
@@ -53,6 +43,6 @@ impl ImageList {
                 }
             }
         }
-        Ok(list)
+        list
     }
 }

@@ -80,9 +80,15 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
     };
     let table = args.table.as_deref().map(|path| read_table_file(path, printer)).transpose()?;
     let content = movable(table.as_ref())?;
-    let list = ImageList::read(&args.images, printer)?;
-    if list.images.is_empty() && list.invalid == 0 {
-        bail!("there is no image in `{}`", args.images);
+    let list = ImageList::read(&args.images, printer);
+    match list {
+        ImageList { ref images, invalid: 0, unread } if images.is_empty() => {
+            if unread > 0 {
+                return Ok(ExitStatus::Unknown);
+            }
+            bail!("there is no image in `{}`", args.images);
+        }
+        _ => {}
     }
     let shown = args.destination.display().to_string();
     let archive = args.destination.extension().is_some_and(|extension| extension == "tar");

@@ -56,7 +56,8 @@ impl SourceArgs {
     }
 }
 
-fn read_path(path: &str, printer: &mut Printer, take: &mut impl FnMut(Vec<Document>)) -> usize {
+/// Reads a file, the manifests in a folder, or stdin for `-`, as [`SourceArgs::read`] does.
+pub(super) fn read_path(path: &str, printer: &mut Printer, take: &mut impl FnMut(Vec<Document>)) -> usize {
     if path == "-" {
         let text = read_text(io::stdin().lock()).context("cannot read stdin");
         return take_text("-", text, printer, take);

@@ -419,6 +419,20 @@ async fn what_cannot_be_read_or_written_is_said_and_nothing_of_the_users_is_touc
 }
 
 #[tokio::test]
+async fn of_manifests_only_what_is_certain_is_fetched() {
+    let registry = FakeRegistry::start().await;
+    let host = registry.host();
+    let digest = registry.put_image("one", "1", &StandIn::single("linux/amd64", &[bytes(10)]));
+    let folder = Folder::beside(&registry);
+    let manifests = format!(
+        "kind: Pod\nspec: {{containers: [{{image: '{host}/one:1'}}]}}\n---\nkind: ConfigMap\ndata: {{sidecar-image: '{host}/guess:1'}}\n"
+    );
+    let ended = folder.save(&manifests, &[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(folder.index(), [(format!("{host}/one:1"), digest.to_string())]);
+}
+
+#[tokio::test]
 async fn two_runs_keep_off_each_other() {
     let registry = FakeRegistry::start().await;
     let host = registry.host();
