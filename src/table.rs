@@ -5,7 +5,7 @@
 //!
 //! Reading takes three steps, a file each: `tree` (YAML into a tree with places), `document` (the keys that a table
 //! has, declared once) and `meaning` (references, and the rules side by side). `lookup` finds the rule for a
-//! reference.
+//! reference, `find` remembers what was found for an image.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::image::Reference;
 
 mod considered;
 mod document;
+mod find;
 pub mod keys;
 mod lookup;
 mod meaning;
@@ -27,6 +28,7 @@ mod source;
 mod tree;
 
 pub use considered::{Considered, Fate};
+pub use find::{Found, How, Place};
 pub use lookup::Lookup;
 pub use mirror::Mirror;
 pub use policy::{Fallback, LockMode, Pin};
@@ -34,6 +36,7 @@ pub use problem::{Concern, Problem, Problems};
 pub use registry::RegistryEntry;
 pub use rule::Rule;
 
+use find::Finds;
 use lookup::{Index, Inside};
 use scope::Seat;
 
@@ -52,7 +55,7 @@ use scope::Seat;
 /// let table = Table::parse(text)?.table;
 /// let nginx = Reference::parse("nginx:1.25")?;
 /// let Lookup::Rule(rule) = table.lookup(&nginx, Some("default")) else { panic!() };
-/// let placed = rule.place(0, &nginx, &mut String::new()).expect("it is a valid reference");
+/// let placed = rule.place(0, &nginx).expect("it is a valid reference");
 /// assert_eq!(placed.as_str(), "registry.example.com/hub/library/nginx:1.25");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -62,6 +65,9 @@ pub struct Table {
     registries: Vec<RegistryEntry>,
     index: Index,
     requires_lock: bool,
+    /// Whether any rule is for some namespaces only.
+    is_scoped: bool,
+    finds: Finds,
 }
 
 /// A table that was read, and what is doubtful about it.

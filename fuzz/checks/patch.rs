@@ -99,9 +99,9 @@ fn locked(table: &Table, body: &[u8]) -> Lock {
             let Ok(reference) = Reference::parse(field.image) else { continue };
             let places: Vec<_> = match table.lookup(&reference, Some(&request.namespace)) {
                 Lookup::Inside { .. } => vec![reference],
-                Lookup::Rule(rule) => (0..rule.mirrors().len())
-                    .filter_map(|mirror| rule.place(mirror, &reference, &mut String::new()))
-                    .collect(),
+                Lookup::Rule(rule) => {
+                    (0..rule.mirrors().len()).filter_map(|mirror| rule.place(mirror, &reference)).collect()
+                }
                 Lookup::Exception(_) | Lookup::InsideNoRule | Lookup::NoRule => Vec::new(),
             };
             lines.extend(places.iter().filter(|place| !sum(place).is_multiple_of(3)).map(|place| {
@@ -149,7 +149,6 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
     };
     let Scene { table, lock, says } = scene;
     let old_sources = old.map(Sources::of).unwrap_or_default();
-    let mut scratch = String::new();
     let decide = |field: &Field<'_>| {
         let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
         if let Some(decision) = standing(field, old_image, &old_sources) {
@@ -158,7 +157,7 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
         if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan")) {
             return Decision::kept(reason);
         }
-        match plan(table, lock, field.image, field.pull, Some(&request.namespace), &mut scratch) {
+        match plan(table, lock, field.image, field.pull, Some(&request.namespace)) {
             Plan::Ask(question) => {
                 let answer = answer(&question, *says);
                 question.conclude(answer)

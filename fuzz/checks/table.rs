@@ -55,9 +55,8 @@ fn check_lookup(table: &Table, reference: &Reference, namespace: Option<&str>) {
         }
     };
     assert_eq!(won, [(rule.id(), None)], "{reference}");
-    let mut scratch = String::new();
     for mirror in 0..rule.mirrors().len() {
-        let Some(place) = rule.place(mirror, reference, &mut scratch) else { continue };
+        let Some(place) = rule.place(mirror, reference) else { continue };
         let again = table.lookup(&place, namespace);
         assert!(
             matches!(again, Lookup::Inside { .. } | Lookup::Exception(_)),

@@ -97,8 +97,7 @@ impl<'a> Case<'a> {
     pub(super) async fn judge(&self, circumstances: Circumstances<'_>) -> Vec<Judged<'a>> {
         let Circumstances { table, lock, own_namespace, asking } = circumstances;
         let (pod, old, namespace) = (self.pod, self.old, &*self.request.namespace);
-        let mut scratch = String::new();
-        let mut plan_of = |field: &Field<'_>| {
+        let plan_of = |field: &Field<'_>| {
             let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
             if let Some(decision) = standing(field, old_image, &self.old_sources) {
                 return Plan::Settled(decision);
@@ -106,7 +105,7 @@ impl<'a> Case<'a> {
             if let Some(reason) = exemption(pod, field, namespace, own_namespace) {
                 return Plan::Settled(Decision::kept(reason));
             }
-            plan(table, lock, field.image, field.pull, Some(namespace), &mut scratch)
+            plan(table, lock, field.image, field.pull, Some(namespace))
         };
         let recalled = {
             let scope = self.scope;

@@ -98,10 +98,9 @@ async fn explain_images(
     let mut rows = Vec::with_capacity(images.len());
     // Each group has its own deadline: the last of many images must not pay for the first.
     for group in images.chunks(GROUP) {
-        let mut scratch = String::new();
-        let plans = group.iter().map(|image| {
-            (image, plan(&opened.table, &opened.lock, image, Pull::Sometimes, namespace, &mut scratch))
-        });
+        let plans = group
+            .iter()
+            .map(|image| (image, plan(&opened.table, &opened.lock, image, Pull::Sometimes, namespace)));
         let decided = decide(plans, asked.asking()).await;
         let heard = asked.heard();
         let made = asked.rows(namespace, &heard);

@@ -202,10 +202,7 @@ fn places(table: &Table, wanted: &Wanted) -> Vec<Reference> {
     let Ok(reference) = Reference::parse(&wanted.image) else { return Vec::new() };
     match table.lookup(&reference, wanted.namespace.as_deref()) {
         Lookup::Rule(rule) if listens(rule) => {
-            let mut scratch = String::new();
-            (0..rule.mirrors().len())
-                .filter_map(|mirror| rule.place(mirror, &reference, &mut scratch))
-                .collect()
+            (0..rule.mirrors().len()).filter_map(|mirror| rule.place(mirror, &reference)).collect()
         }
         Lookup::Inside { rule, .. } if listens(rule) => {
             Reference::from_normalised(reference.as_str()).into_iter().collect()

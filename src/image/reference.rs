@@ -1,7 +1,7 @@
 //! Image references: the grammar and the normalisation of `distribution/reference` 0.6, which containerd and the
 //! kubelet use. Written by hand over bytes: no regular expression, no allocation but the value's own.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::digest::{Digest, ParseDigestError};
 
@@ -12,7 +12,7 @@ pub const DEFAULT_REGISTRY: &str = "docker.io";
 ///
 /// Normalised means: the registry is spelled out (`docker.io` if there was none), an official image has its
 /// `library/`, and a reference without tag and digest has the tag `latest`. Equality and hash are of the normalised
-/// text.
+/// text. A copy shares the text.
 ///
 /// ```
 /// use portolan::image::Reference;
@@ -28,8 +28,8 @@ pub const DEFAULT_REGISTRY: &str = "docker.io";
 /// ```
 #[derive(Clone)]
 pub struct Reference {
-    /// The text as written, then (unless it is the same) the normalised text: one allocation.
-    buffer: Box<str>,
+    /// The text as written, then (unless it is the same) the normalised text.
+    buffer: Arc<str>,
     /// Where the normalised text begins.
     start: usize,
     /// Where the registry ends, the name (registry and repository), and the tag; absolute positions in `buffer`.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     image::{Digest, Reference},
     lock::Lock,
-    table::{Fallback, LockMode, Lookup, Pin, Rule, Table},
+    table::{Fallback, Found, How, LockMode, Pin, Place, Rule, Table},
 };
 
 /// What is to be done about one image.
@@ -27,20 +27,9 @@ pub enum Plan {
 /// Where an image may be, in the order in which the mirrors are asked.
 #[derive(Debug)]
 pub struct Question {
-    reference: Reference,
-    rule: Arc<Rule>,
-    /// The first place, apart from the others: most rules have one mirror, and need no list.
-    first: Candidate,
-    others: Vec<Candidate>,
-    inside: bool,
+    /// Has a rule and at least one place.
+    found: Arc<Found>,
     pull: Pull,
-}
-
-/// The image's place in one mirror of the rule.
-#[derive(Debug)]
-struct Candidate {
-    mirror: usize,
-    reference: Reference,
 }
 
 /// What the mirrors of a question say, or what is remembered of them. Numbers are positions in
@@ -72,31 +61,23 @@ pub enum Answer {
     },
 }
 
-/// Reads one image's text and looks it up. `scratch` is a buffer to build texts in.
-pub fn plan(
-    table: &Table,
-    lock: &Lock,
-    written: &str,
-    pull: Pull,
-    namespace: Option<&str>,
-    scratch: &mut String,
-) -> Plan {
+/// Reads one image's text and looks it up.
+pub fn plan(table: &Table, lock: &Lock, written: &str, pull: Pull, namespace: Option<&str>) -> Plan {
     if is_placeholder(written) {
         return Plan::Settled(Decision::kept(Reason::Placeholder));
     }
     if written.len() > MAX_IMAGE_TEXT {
         return Plan::Settled(Decision::kept(Reason::InvalidReference));
     }
-    let Ok(reference) = Reference::parse(written) else {
+    let Some(found) = table.find(written, namespace) else {
         return Plan::Settled(Decision::kept(Reason::InvalidReference));
     };
-    match table.lookup(&reference, namespace) {
-        Lookup::Exception(rule) => {
-            Plan::Settled(Decision { rule: Some(Arc::clone(rule)), ..kept(reference, Reason::Exception) })
-        }
-        Lookup::Inside { rule, mirror } => plan_inside(reference, rule, mirror, lock, pull),
-        Lookup::InsideNoRule | Lookup::NoRule => Plan::Settled(kept(reference, Reason::NoRule)),
-        Lookup::Rule(rule) => plan_mirrors(reference, rule, lock, pull, scratch),
+    match (found.how, &found.rule, &*found.places) {
+        (How::Inside, Some(rule), [place, ..]) => plan_inside(&found, rule, place, lock, pull),
+        (How::Rule, Some(rule), [_, ..]) => plan_mirrors(&found, rule, lock, pull),
+        (How::Rule, ..) => Plan::Settled(kept(&found, Reason::Unrepresentable)),
+        (How::Exception, ..) => Plan::Settled(kept(&found, Reason::Exception)),
+        (How::Inside | How::NoRule, ..) => Plan::Settled(kept(&found, Reason::NoRule)),
     }
 }
 
@@ -106,82 +87,49 @@ pub fn is_placeholder(written: &str) -> bool {
 }
 
 /// An image in a mirror already: it is not moved, only pinned.
-fn plan_inside(reference: Reference, rule: &Arc<Rule>, mirror: usize, lock: &Lock, pull: Pull) -> Plan {
-    let settled = |reference: Reference, outcome| {
+fn plan_inside(found: &Arc<Found>, rule: &Rule, place: &Place, lock: &Lock, pull: Pull) -> Plan {
+    let reference = &place.reference;
+    let settled = |outcome| {
         Plan::Settled(Decision {
             outcome,
-            rule: Some(Arc::clone(rule)),
-            mirror: Some(mirror),
-            digest: own_digest(&reference),
+            mirror: Some(place.mirror),
+            digest: own_digest(reference),
             resolved_from: reference.digest().map(|_| ResolvedFrom::Reference),
-            ..kept(reference, Reason::Mirrored)
+            ..kept(found, Reason::Mirrored)
         })
     };
     if rule.pin() == Pin::Off {
-        return settled(reference, Outcome::Kept);
+        return settled(Outcome::Kept);
     }
-    let consulted = consult(lock, rule, std::iter::once(&reference));
+    let consulted = consult(lock, rule, &found.places);
     if let (false, Some(digest)) = (matches!(consulted, Consulted::NotLocked), reference.digest()) {
-        let outcome = match rule.pin() {
+        return settled(match rule.pin() {
             Pin::Digest if reference.tag().is_some() => {
                 Outcome::Rewritten { to: with_digest(reference.name(), digest) }
             }
             Pin::Digest | Pin::Off | Pin::TagAndDigest => Outcome::Kept,
-        };
-        return settled(reference, outcome);
+        });
     }
-    let question = Question {
-        first: Candidate { mirror, reference: reference.clone() },
-        reference,
-        rule: Arc::clone(rule),
-        others: Vec::new(),
-        inside: true,
-        pull,
-    };
-    question.settle(consulted)
+    Question { found: Arc::clone(found), pull }.settle(consulted)
 }
 
-fn plan_mirrors(
-    reference: Reference,
-    rule: &Arc<Rule>,
-    lock: &Lock,
-    pull: Pull,
-    scratch: &mut String,
-) -> Plan {
-    let mut first = None;
-    let mut others = Vec::new();
-    for mirror in 0..rule.mirrors().len() {
-        let Some(place) = rule.place(mirror, &reference, scratch) else { continue };
-        let candidate = Candidate { mirror, reference: place };
-        if first.is_none() {
-            first = Some(candidate);
-        } else {
-            others.push(candidate);
-        }
-    }
-    let Some(first) = first else {
-        return Plan::Settled(Decision {
-            rule: Some(Arc::clone(rule)),
-            ..kept(reference, Reason::Unrepresentable)
-        });
-    };
-    let question = Question { reference, rule: Arc::clone(rule), first, others, inside: false, pull };
+fn plan_mirrors(found: &Arc<Found>, rule: &Rule, lock: &Lock, pull: Pull) -> Plan {
+    let question = Question { found: Arc::clone(found), pull };
     if rule.pin() == Pin::Off {
         return Plan::Settled(question.rewritten_unpinned(0, Reason::PinOff));
     }
-    let consulted = consult(lock, rule, question.candidates());
-    question.settle(consulted)
+    question.settle(consult(lock, rule, &found.places))
 }
 
 /// What the lock says about an image, as far as the rule listens to it: the first of its places that has a line
 /// decides.
-fn consult<'p>(lock: &Lock, rule: &Rule, places: impl Iterator<Item = &'p Reference>) -> Consulted {
+fn consult(lock: &Lock, rule: &Rule, places: &[Place]) -> Consulted {
     let mode = rule.lock();
     if mode == LockMode::Ignore {
         return Consulted::Silent;
     }
-    for (candidate, place) in places.enumerate() {
-        match lock.find(place) {
+    for (candidate, place) in places.iter().enumerate() {
+        match lock.find(&place.reference) {
             // Another mirror may have it, and here one may be asked.
             Some(locked) if locked.is_missing && mode == LockMode::Prefer => {}
             Some(locked) => return Consulted::Locked { candidate, digest: locked.digest.clone() },
@@ -191,24 +139,24 @@ fn consult<'p>(lock: &Lock, rule: &Rule, places: impl Iterator<Item = &'p Refere
     if mode == LockMode::Require { Consulted::NotLocked } else { Consulted::Silent }
 }
 
-fn kept(reference: Reference, reason: Reason) -> Decision {
-    Decision { reference: Some(reference), ..Decision::kept(reason) }
+fn kept(found: &Found, reason: Reason) -> Decision {
+    Decision { reference: Some(found.reference.clone()), rule: found.rule.clone(), ..Decision::kept(reason) }
 }
 
 impl Question {
     /// The places to ask, in order; there is at least one.
     pub fn candidates(&self) -> impl Iterator<Item = &Reference> {
-        std::iter::once(&self.first).chain(&self.others).map(|candidate| &candidate.reference)
+        self.found.places.iter().map(|place| &place.reference)
     }
 
     /// The first place.
     pub fn first(&self) -> &Reference {
-        &self.first.reference
+        &self.place(0).reference
     }
 
     /// Whether there is one place only.
     pub fn is_single(&self) -> bool {
-        self.others.is_empty()
+        self.found.places.len() == 1
     }
 
     /// Whether the kubelet asks the registry at every start, so that we ask too.
@@ -218,7 +166,7 @@ impl Question {
 
     /// The decision that follows from what the mirrors say.
     pub fn conclude(self, answer: Answer) -> Decision {
-        let (on_missing, on_unavailable) = (self.rule.on_missing(), self.rule.on_unavailable());
+        let (on_missing, on_unavailable) = (self.rule().on_missing(), self.rule().on_unavailable());
         match answer {
             Answer::Found { candidate, digest, from } => self.found(candidate, digest, from),
             Answer::Missing => self.not_found(0, Reason::Missing, on_missing),
@@ -239,79 +187,83 @@ impl Question {
                 Plan::Settled(self.found(candidate, digest, ResolvedFrom::Lock))
             }
             Consulted::NotLocked => {
-                let mirror = self.first.mirror;
-                let kept = self.into_kept(mirror, Reason::NotLocked);
-                Plan::Settled(Decision { outcome: Outcome::Denied, ..kept })
+                Plan::Settled(Decision { outcome: Outcome::Denied, ..self.kept(0, Reason::NotLocked) })
             }
             Consulted::Silent => Plan::Ask(self),
         }
     }
 
-    fn found(self, candidate: usize, digest: Digest, from: ResolvedFrom) -> Decision {
-        let Candidate { mirror, reference: place } = self.candidate(candidate);
-        let (reason, from) = match (self.inside, place.digest()) {
+    fn found(&self, candidate: usize, digest: Digest, from: ResolvedFrom) -> Decision {
+        let place = &self.place(candidate).reference;
+        let (reason, from) = match (self.is_inside(), place.digest()) {
             (true, _) => (Reason::Mirrored, from),
             (false, Some(_)) => (Reason::Carried, ResolvedFrom::Reference),
             (false, None) => (Reason::Pinned, from),
         };
-        let location = match self.rule.pin() {
+        let location = match self.rule().pin() {
             Pin::Digest => place.name(),
             Pin::Off | Pin::TagAndDigest => place.without_digest(),
         };
         let to = with_digest(location, digest.as_str());
-        let mirror = *mirror;
         Decision {
             outcome: Outcome::Rewritten { to },
             digest: Some(digest),
             resolved_from: Some(from),
-            ..self.into_kept(mirror, reason)
+            ..self.kept(candidate, reason)
         }
     }
 
-    fn not_found(self, candidate: usize, reason: Reason, fallback: Fallback) -> Decision {
-        let mirror = self.candidate(candidate).mirror;
+    fn not_found(&self, candidate: usize, reason: Reason, fallback: Fallback) -> Decision {
+        let kept = self.kept(candidate, reason);
         match fallback {
-            _ if self.inside => self.into_kept(mirror, reason),
-            Fallback::Deny => Decision { outcome: Outcome::Denied, ..self.into_kept(mirror, reason) },
-            Fallback::Keep => self.into_kept(mirror, reason),
+            _ if self.is_inside() => kept,
+            Fallback::Deny => Decision { outcome: Outcome::Denied, ..kept },
+            Fallback::Keep => kept,
             Fallback::Rewrite => self.rewritten_unpinned(candidate, reason),
         }
     }
 
-    fn offline(self) -> Decision {
-        if self.inside {
-            let mirror = self.first.mirror;
-            return self.into_kept(mirror, Reason::Offline);
+    fn offline(&self) -> Decision {
+        if self.is_inside() {
+            return self.kept(0, Reason::Offline);
         }
-        match own_digest(&self.first.reference) {
+        match own_digest(self.first()) {
             Some(digest) => self.found(0, digest, ResolvedFrom::Reference),
             None => self.rewritten_unpinned(0, Reason::Offline),
         }
     }
 
     /// Rewritten to a place as it is, with the digest that the reference had, if it had one.
-    fn rewritten_unpinned(self, candidate: usize, reason: Reason) -> Decision {
-        let Candidate { mirror, reference: place } = self.candidate(candidate);
+    fn rewritten_unpinned(&self, candidate: usize, reason: Reason) -> Decision {
+        let place = &self.place(candidate).reference;
         let digest = own_digest(place);
-        let to = match (self.rule.pin(), &digest) {
+        let to = match (self.rule().pin(), &digest) {
             (Pin::Digest, Some(digest)) => with_digest(place.name(), digest.as_str()),
             _ => place.as_str().to_owned(),
         };
-        let mirror = *mirror;
         Decision {
             outcome: Outcome::Rewritten { to },
             resolved_from: digest.as_ref().map(|_| ResolvedFrom::Reference),
             digest,
-            ..self.into_kept(mirror, reason)
+            ..self.kept(candidate, reason)
         }
     }
 
-    fn into_kept(self, mirror: usize, reason: Reason) -> Decision {
-        Decision { rule: Some(self.rule), mirror: Some(mirror), ..kept(self.reference, reason) }
+    fn kept(&self, candidate: usize, reason: Reason) -> Decision {
+        Decision { mirror: Some(self.place(candidate).mirror), ..kept(&self.found, reason) }
     }
 
-    fn candidate(&self, position: usize) -> &Candidate {
-        position.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
+    fn is_inside(&self) -> bool {
+        self.found.how == How::Inside
+    }
+
+    fn rule(&self) -> &Rule {
+        self.found.rule.as_deref().expect("a question has a rule")
+    }
+
+    fn place(&self, candidate: usize) -> &Place {
+        let places = &self.found.places;
+        places.get(candidate).or_else(|| places.first()).expect("a question has a place")
     }
 }
 

@@ -121,12 +121,8 @@ fn leads_to(table: &Table, namespace: &str, written: &str, image: &str) -> bool 
     let (Ok(written), Ok(image)) = (Reference::parse(written), Reference::parse(image)) else { return false };
     match table.lookup(&written, Some(namespace)) {
         Lookup::Inside { .. } | Lookup::InsideNoRule => written.name() == image.name(),
-        Lookup::Rule(rule) => {
-            let mut scratch = String::new();
-            (0..rule.mirrors().len()).any(|mirror| {
-                rule.place(mirror, &written, &mut scratch).is_some_and(|place| place.name() == image.name())
-            })
-        }
+        Lookup::Rule(rule) => (0..rule.mirrors().len())
+            .any(|mirror| rule.place(mirror, &written).is_some_and(|place| place.name() == image.name())),
         Lookup::Exception(_) | Lookup::NoRule => false,
     }
 }

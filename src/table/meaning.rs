@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{
     Parsed, Table, document,
     document::{OwnPolicies, Placed, RuleText},
+    find::Finds,
     lookup::Index,
     mirror::Mirror,
     overlap,
@@ -320,8 +321,15 @@ impl<'t> Reader<'t> {
             }
         }
         let requires_lock = self.rules.iter().any(|rule| !rule.keep() && rule.lock() == LockMode::Require);
-        let table =
-            Table { rules: self.rules, registries: self.registries, index: self.index, requires_lock };
+        let is_scoped = self.rules.iter().any(|rule| rule.namespaces().is_some());
+        let table = Table {
+            rules: self.rules,
+            registries: self.registries,
+            index: self.index,
+            requires_lock,
+            is_scoped,
+            finds: Finds::default(),
+        };
         Ok(Parsed { table, warnings: self.warnings.sorted() })
     }
 }

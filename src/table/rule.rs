@@ -78,18 +78,15 @@ impl Rule {
     /// Tag and digest are carried over; of a source that is a whole reference nothing is, the mirror names its own.
     /// `None`: the source does not hold the reference, there is no such mirror, or the result would be no reference
     /// (255 characters of registry and repository; an upper-case or bracketed host as a path).
-    ///
-    /// `scratch` is cleared and used to put the text together, so that the reference is all that is allocated.
-    pub fn place(&self, mirror: usize, reference: &Reference, scratch: &mut String) -> Option<Reference> {
+    pub fn place(&self, mirror: usize, reference: &Reference) -> Option<Reference> {
         let mirror = self.mirrors.get(mirror)?;
         let rest = self.source.rest(reference)?;
-        scratch.clear();
-        // More than enough for the text below, and no more than once for all images of a Pod, mostly.
-        scratch.reserve(mirror.as_str().len() + reference.as_str().len());
-        mirror.write(reference.registry(), rest, scratch);
+        // More than enough for the text below.
+        let mut name = String::with_capacity(mirror.as_str().len() + reference.as_str().len());
+        mirror.write(reference.registry(), rest, &mut name);
         if mirror.is_exact() {
-            return Reference::from_normalised(scratch);
+            return Reference::from_normalised(&name);
         }
-        reference.renamed(scratch, mirror.registry().len())
+        reference.renamed(&name, mirror.registry().len())
     }
 }

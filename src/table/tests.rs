@@ -62,7 +62,7 @@ fn found(table: &Table, written: &str, namespace: Option<&str>) -> String {
         Lookup::Inside { rule, mirror } => format!("inside {}", rule.mirrors()[mirror].as_str()),
         Lookup::InsideNoRule => "inside, no rule".into(),
         Lookup::NoRule => "no rule".into(),
-        Lookup::Rule(rule) => match rule.place(0, &reference, &mut String::new()) {
+        Lookup::Rule(rule) => match rule.place(0, &reference) {
             Some(place) => place.to_string(),
             None => "unrepresentable".into(),
         },

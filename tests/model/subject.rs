@@ -71,9 +71,7 @@ fn decide_in(pod: &Pod, table: &Table, lock: &Lock, case: &Case) -> Decision {
 }
 
 fn plan_of(table: &Table, lock: &Lock, case: &Case, pull: Pull) -> Plan {
-    // What is left in the buffer by an earlier image must not matter.
-    let mut scratch = "left over".to_owned();
-    plan(table, lock, &case.written, pull, case.namespace.as_deref(), &mut scratch)
+    plan(table, lock, &case.written, pull, case.namespace.as_deref())
 }
 
 fn concluded(plan: Plan, world: &World) -> Decision {

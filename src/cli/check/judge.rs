@@ -174,10 +174,10 @@ impl<'t> Judge<'t> {
         if wanted.left_alone.is_some() {
             return Judged { wanted, decision: None, place: None, state: State::LeftAlone, locked: None };
         }
-        let (mut scratch, mut locked, mut seen) = (String::new(), None, HashSet::new());
+        let (mut locked, mut seen) = (None, HashSet::new());
         let plan = loop {
             let namespace = wanted.namespace.as_deref();
-            let plan = plan(self.table, self.lock, &wanted.image, Pull::Sometimes, namespace, &mut scratch);
+            let plan = plan(self.table, self.lock, &wanted.image, Pull::Sometimes, namespace);
             let Some((position, rule)) =
                 self.line(wanted, &plan).filter(|(position, _)| seen.insert(*position))
             else {
@@ -195,7 +195,7 @@ impl<'t> Judge<'t> {
         let asking = Asking::Registries { resolver: self.resolver, deadline };
         let decided = decide([((), plan)], asking).await.pop();
         let ((), decision) = decided.expect("one plan has one decision");
-        let place = self.place(wanted, &decision, &mut scratch);
+        let place = self.place(wanted, &decision);
         let mut state = state(&decision);
         if state == State::Ok
             && settled
@@ -223,7 +223,7 @@ impl<'t> Judge<'t> {
         let Plan::Settled(decision) = plan else { return None };
         let rule = decision.rule.as_ref().filter(|rule| listens(rule))?;
         let digest = decision.digest.as_ref()?;
-        let place = self.place(wanted, decision, &mut String::new())?;
+        let place = self.place(wanted, decision)?;
         let key = match decision.resolved_from? {
             ResolvedFrom::Lock if place.digest().is_none() => place.as_str().to_owned(),
             ResolvedFrom::Lock | ResolvedFrom::Reference => by_digest(&place, digest.as_str()),
@@ -233,12 +233,12 @@ impl<'t> Judge<'t> {
     }
 
     /// Where in a mirror a decision's image is.
-    fn place(&self, wanted: &Wanted, decision: &Decision, scratch: &mut String) -> Option<Reference> {
+    fn place(&self, wanted: &Wanted, decision: &Decision) -> Option<Reference> {
         let (rule, mirror) = (decision.rule.as_deref()?, decision.mirror?);
         let reference = decision.reference.as_ref()?;
         match self.table.lookup(reference, wanted.namespace.as_deref()) {
             Lookup::Inside { .. } => Some(reference.clone()),
-            _ => rule.place(mirror, reference, scratch),
+            _ => rule.place(mirror, reference),
         }
     }
 

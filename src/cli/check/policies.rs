@@ -132,7 +132,7 @@ impl Pattern {
         let reference = Reference::parse(&example).ok()?;
         let Lookup::Rule(rule) = table.lookup(&reference, None) else { return None };
         let name = self.matched(&reference)?;
-        let place = rule.place(0, &reference, &mut String::new())?;
+        let place = rule.place(0, &reference)?;
         (!self.matches_result(place.as_str())).then(|| (name, place.as_str().to_owned()))
     }
 

@@ -136,11 +136,10 @@ impl Rows<'_> {
         let (Some(reference), Some(rule)) = (&decision.reference, decision.rule.as_deref()) else {
             return Vec::new();
         };
-        let mut scratch = String::new();
         let places: Vec<_> = match self.table.lookup(reference, self.namespace) {
-            Lookup::Rule(_) => (0..rule.mirrors().len())
-                .map(|mirror| (mirror, rule.place(mirror, reference, &mut scratch)))
-                .collect(),
+            Lookup::Rule(_) => {
+                (0..rule.mirrors().len()).map(|mirror| (mirror, rule.place(mirror, reference))).collect()
+            }
             Lookup::Inside { mirror, .. } => vec![(mirror, Some(reference.clone()))],
             Lookup::Exception(_) | Lookup::InsideNoRule | Lookup::NoRule => Vec::new(),
         };

@@ -19,7 +19,7 @@ fn table(rules: &[&str]) -> Table {
 }
 
 fn planned(table: &Table, written: &str) -> Plan {
-    plan(table, &Lock::default(), written, Pull::Sometimes, Some("shop"), &mut String::new())
+    plan(table, &Lock::default(), written, Pull::Sometimes, Some("shop"))
 }
 
 fn settled(table: &Table, written: &str) -> Decision {
@@ -236,7 +236,7 @@ fn a_question_says_whether_it_has_one_place_and_asks_again_at_every_start() {
     ]);
     for (written, is_single) in [("quay.io/a", false), ("nginx", true)] {
         for (pull, is_always) in [(Pull::Always, true), (Pull::Sometimes, false), (Pull::Never, false)] {
-            match plan(&table, &Lock::default(), written, pull, None, &mut String::new()) {
+            match plan(&table, &Lock::default(), written, pull, None) {
                 Plan::Ask(question) => {
                     assert_eq!((question.is_single(), question.is_always()), (is_single, is_always));
                     assert_eq!(question.candidates().count(), if is_single { 1 } else { 2 });
@@ -279,7 +279,7 @@ fn locked(digit: char) -> String {
 
 /// What becomes of an image by table and lock alone: outcome, reason and result, or `ask`.
 fn by_lock(table: &Table, lock: &Lock, written: &str) -> (&'static str, &'static str, String) {
-    match plan(table, lock, written, Pull::Always, Some("shop"), &mut String::new()) {
+    match plan(table, lock, written, Pull::Always, Some("shop")) {
         Plan::Settled(decision) => told(&decision),
         Plan::Ask(_) => ("ask", "", String::new()),
     }
@@ -323,7 +323,6 @@ fn what_is_locked_is_pinned_by_its_line_and_nobody_is_asked() {
         "nginx:1.25",
         Pull::Always,
         None,
-        &mut String::new(),
     ) else {
         panic!()
     };

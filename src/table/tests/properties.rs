@@ -228,12 +228,11 @@ proptest! {
         images in proptest::collection::vec(image(), 1..20),
         namespace in proptest::option::of("[ab]{1,3}"),
     ) {
-        let mut scratch = String::new();
         for image in images {
             let reference = reference(&image);
             let Lookup::Rule(rule) = table.lookup(&reference, namespace.as_deref()) else { continue };
             for mirror in 0..rule.mirrors().len() {
-                let Some(place) = rule.place(mirror, &reference, &mut scratch) else { continue };
+                let Some(place) = rule.place(mirror, &reference) else { continue };
                 let again = table.lookup(&place, namespace.as_deref());
                 prop_assert!(
                     matches!(again, Lookup::Inside { .. } | Lookup::Exception(_)),
@@ -248,7 +247,7 @@ proptest! {
     fn placing_a_reference_never_panics(table in sound_table(), image in image(), mirror in 0_usize..4) {
         let reference = reference(&image);
         for rule in table.rules() {
-            if let Some(place) = rule.place(mirror, &reference, &mut String::new()) {
+            if let Some(place) = rule.place(mirror, &reference) {
                 let mirror = &rule.mirrors()[mirror];
                 prop_assert_eq!(place.registry(), mirror.registry());
                 let exact = mirror.as_str().split_once('/').is_some_and(|(_, path)| path.contains(':'));
