@@ -31,7 +31,7 @@ pub use https::{Answer, Connection};
 pub use image::Image;
 pub use injector::Injector;
 pub use pod::{image, sources};
-pub use portolan::{Options as PortolanOptions, Portolan, ask, binary};
+pub use portolan::{Options as PortolanOptions, Portolan, ask, binary, dynamic_binary};
 pub use process::{Process, free_port, installed, is_static};
 pub use registry::{Access, PASSWORD, Registry};
 pub use runtime::runtime;

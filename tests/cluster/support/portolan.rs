@@ -17,7 +17,7 @@ use super::{
     Missing,
     authority::{self, Pair},
     folder::folder,
-    process::{Process, free_port},
+    process::{Process, free_port, is_static},
     waiting::eventually,
 };
 
@@ -53,6 +53,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// More variables.
     pub variables: Vec<(&'static str, OsString)>,
+    /// Another program than the binary under test.
+    pub program: Option<PathBuf>,
 }
 
 impl Portolan {
@@ -70,6 +72,17 @@ impl Portolan {
     /// The same with other variables, too; of two with one name the later counts.
     pub fn start_beside_with(&self, variables: &[(&'static str, OsString)]) -> Result<Self, Missing> {
         let mut options = self.options.clone();
+        options.variables.extend_from_slice(variables);
+        Self::start(&options)
+    }
+
+    /// The same from another program and with other variables, too.
+    pub fn start_beside_from(
+        &self,
+        program: PathBuf,
+        variables: &[(&'static str, OsString)],
+    ) -> Result<Self, Missing> {
+        let mut options = Options { program: Some(program), ..self.options.clone() };
         options.variables.extend_from_slice(variables);
         Self::start(&options)
     }
@@ -171,7 +184,7 @@ pub fn ask(address: &str, path: &str) -> Result<(u16, String), std::io::Error> {
 
 fn start(folder: &Path, [address, ops, status]: [&str; 3], options: &Options) -> Result<Process, Missing> {
     Process::start(
-        &binary(),
+        &options.program.clone().unwrap_or_else(binary),
         |command| {
             command
                 .arg("serve")
@@ -206,6 +219,11 @@ pub fn binary() -> PathBuf {
         .or_else(|| option_env!("CARGO_BIN_EXE_portolan").map(OsString::from))
         .map(PathBuf::from)
         .expect("PORTOLAN_BINARY names the binary")
+}
+
+/// The one that cargo just built for this machine, whatever the caller built.
+pub fn dynamic_binary() -> Option<PathBuf> {
+    option_env!("CARGO_BIN_EXE_portolan").map(PathBuf::from).filter(|program| !is_static(program))
 }
 
 const READY_LIMIT: Duration = Duration::from_secs(20);

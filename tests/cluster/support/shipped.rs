@@ -1,6 +1,6 @@
 //! Portolan as `manifests/base` installs it, but for where it runs: a process on loopback with its account's rights.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -65,6 +65,18 @@ impl Shipped {
     /// Starts it again after it was ended, and waits until the API server calls it.
     pub fn start_again(&mut self) -> Result<(), Missing> {
         self.portolan = start(&self.plane, &self.certificate)?;
+        self.point_webhooks();
+        wait_called(&self.plane.api, &self.portolan, "default");
+        Ok(())
+    }
+
+    /// Has the API server call another process in its place: this program, with these variables more.
+    pub fn start_from(
+        &mut self,
+        program: PathBuf,
+        variables: &[(&'static str, OsString)],
+    ) -> Result<(), Missing> {
+        self.portolan = self.portolan.start_beside_from(program, variables)?;
         self.point_webhooks();
         wait_called(&self.plane.api, &self.portolan, "default");
         Ok(())
