@@ -34,7 +34,7 @@ FILES ?= $(foreach room,image lock review rewrite table inventory,src/$(room).rs
 
 # What tests, bench and binary need beside Rust and Go, by Debian's names.
 PACKAGES := binutils busybox-static ca-certificates containerd containernetworking-plugins docker-registry gcc \
-	libc6-dev musl-tools runc skopeo wrk
+	libc6-dev libfaketime musl-tools runc skopeo wrk
 
 # The steps of `make test`, cheap ones first.
 STEPS := check-format check-pure clippy deny test-unit test-model test-allocations test-it test-doc
@@ -205,6 +205,11 @@ test-demo:
 .PHONY: test-cluster
 test-cluster:
 	PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked
+
+# One after the other, so that none takes time from another; each prints its rows of the table in docs/reliability.md.
+.PHONY: e2e-full
+e2e-full: binary ## Runs the bad days in their long forms, about 20 minutes, and prints what became of every Pod
+	PORTOLAN_LONG=1 PORTOLAN_BINARY="$(abspath out/portolan)" cargo test --test cluster --locked -- bad_days:: --test-threads 1
 
 .PHONY: reference
 reference: ## Writes the pages under docs/reference anew, from the code

@@ -13,6 +13,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reads it")]
 
+mod bad_days;
 mod certificates;
 mod chart;
 mod check;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(TEST_THREADS));
     let trials = [
         // The slowest first, so that the others fill the second thread.
+        bad_days::trials(),
         workloads::trials(),
         page::trials(),
         release::trials(),
