@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        ControlPlane, Image, Missing, Outcome, Plane, Process, Registry, Scene, ask, binary, eventually,
-        folder, free_port, image, is_static, repository, sources,
+        ControlPlane, Outcome, Process, Site, ask, binary, eventually, folder, free_port, image, repository,
+        sources,
     },
     trials,
 };
@@ -15,17 +15,8 @@ use crate::{
 trials!["installed"; the_shipped_manifests_run_portolan_and_the_api_server_reaches_it];
 
 fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome {
-    if !is_static(&binary()) {
-        return Err(Missing("PORTOLAN_BINARY is no static binary, as `make binary` makes it".to_owned()));
-    }
-    let plane = ControlPlane::of(Plane::OwnWithNode)?;
-    // Pods see no loopback of the machine's; the node's own address they reach, as the node does.
-    let node = plane.api.read("/api/v1/nodes/real").unwrap();
-    let address = node["status"]["addresses"][0]["address"].as_str().unwrap();
-    let registry = Registry::plain_at(address)?;
-    plane.let_node_reach(&registry);
-    registry.push_image("portolan/portolan", "0.1.0", &Image::program("portolan", &binary()));
-    let digest = registry.push("hub/library/nginx", "1.25");
+    let site = Site::plain()?;
+    let Site { plane, registry, .. } = &site;
 
     let base = repository().join("manifests/base");
     let rendered = plane.kubectl.must(&["kustomize", base.to_str().unwrap()], "").stdout;
@@ -36,9 +27,8 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
     let certificate = Command::new(binary()).args(["certs", "--output", "secret"]).output().unwrap();
     assert!(certificate.status.success());
     plane.kubectl.must(&["apply", "--filename", "-"], &String::from_utf8(certificate.stdout).unwrap());
-    trust(&plane);
-    let table = Scene::table(&registry, "rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n", &[]);
-    let patch = json!({"data": {"table.yaml": table}}).to_string();
+    trust(plane);
+    let patch = json!({"data": {"table.yaml": site.table(&[])}}).to_string();
     let portolan =
         |arguments: &[&str]| plane.kubectl.must(&[&["--namespace=portolan"], arguments].concat(), "").stdout;
     portolan(&["patch", "configmap/portolan-table", "--type=merge", "--patch", &patch]);
@@ -51,7 +41,7 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
 
     let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx:1.25"}]}});
     let path = "/api/v1/namespaces/default/pods";
-    let expected = format!("{}/hub/library/nginx:1.25@{digest}", registry.host());
+    let expected = site.rewritten();
     // The edited table and the endpoints take a moment.
     eventually(Duration::from_secs(20), || {
         let shown =
@@ -76,7 +66,7 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
     for pod in own {
         assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{}", pod["status"]);
     }
-    status_is_reached_by_port_forward(&plane)
+    status_is_reached_by_port_forward(plane)
 }
 
 /// Though the Pods listen on loopback only.

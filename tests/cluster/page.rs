@@ -3,30 +3,19 @@
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command, time::Duration};
 
 use crate::{
-    support::{
-        ControlPlane, Helm, Image, Missing, Outcome, Plane, Registry, Scene, binary, eventually, folder,
-        image, is_static, repository,
-    },
+    support::{Outcome, Site, binary, eventually, folder, image, repository},
     trials,
 };
 
 trials!["page"; the_install_page_can_be_followed_to_its_end];
 
 fn the_install_page_can_be_followed_to_its_end() -> Outcome {
-    if !is_static(&binary()) {
-        return Err(Missing("PORTOLAN_BINARY is no static binary, as `make binary` makes it".to_owned()));
-    }
-    let plane = ControlPlane::of(Plane::OwnWithNode)?;
-    let helm = Helm::to(&plane)?;
-    // Pods see no loopback of the machine's; the node's own address they reach, as the node does.
-    let node = plane.api.read("/api/v1/nodes/real").unwrap();
-    let registry = Registry::plain_at(node["status"]["addresses"][0]["address"].as_str().unwrap())?;
-    plane.let_node_reach(&registry);
-    registry.push_image("portolan/portolan", "0.1.0", &Image::program("portolan", &binary()));
-    let digest = registry.push("hub/library/nginx", "1.25");
+    let site = Site::plain()?;
+    let helm = site.helm()?;
+    let Site { plane, registry, .. } = &site;
 
     let page = fs::read_to_string(repository().join("docs/install.md")).unwrap();
-    let folder = desk(&page, &registry);
+    let folder = desk(&page, &site);
     let path = [&binary(), &helm.program, &plane.kubectl.program]
         .map(|program| program.parent().unwrap().display().to_string())
         .join(":");
@@ -74,7 +63,7 @@ fn the_install_page_can_be_followed_to_its_end() -> Outcome {
                 run(&command);
                 if command.contains("rollout restart") {
                     // One namespace is rewritten.
-                    let expected = format!("{}/hub/library/nginx:1.25@{digest}", registry.host());
+                    let expected = site.rewritten();
                     eventually(Duration::from_secs(20), || {
                         let pods = plane.api.list("/api/v1/namespaces/team-a/pods");
                         let images: Vec<_> =
@@ -107,19 +96,19 @@ fn the_install_page_can_be_followed_to_its_end() -> Outcome {
 }
 
 /// A folder as the page's reader has it: the repository's, the table, and a kustomization of their own.
-fn desk(page: &str, registry: &Registry) -> std::path::PathBuf {
+fn desk(page: &str, site: &Site) -> std::path::PathBuf {
     let folder = folder("page");
     for part in ["certs", "manifests"] {
         symlink(repository().join(part), folder.join(part)).unwrap();
     }
-    let table = Scene::table(registry, "rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n", &[]);
+    let table = site.table(&[]);
     fs::create_dir(folder.join("portolan")).unwrap();
     for place in [Path::new("table.yaml"), Path::new("portolan/table.yaml")] {
         fs::write(folder.join(place), &table).unwrap();
     }
     let (_, rest) = page.split_once("```yaml\n").unwrap();
     let (kustomization, _) = rest.split_once("```").unwrap();
-    let kustomization = kustomization.replace("your.registry", &registry.host());
+    let kustomization = kustomization.replace("your.registry", &site.registry.host());
     fs::write(folder.join("portolan/kustomization.yaml"), kustomization).unwrap();
     folder
 }

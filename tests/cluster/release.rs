@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        ControlPlane, Helm, Image, Missing, Outcome, Plane, Registry, Scene, binary, chart, eventually,
-        folder, image, is_static, start_as_account,
+        Access, ControlPlane, Helm, Outcome, Plane, Site, binary, chart, eventually, folder, image,
+        start_as_account,
     },
     trials,
 };
@@ -24,17 +24,9 @@ trials!["release";
 ];
 
 fn from_a_private_registry_it_runs_and_is_tested_and_goes_again() -> Outcome {
-    if !is_static(&binary()) {
-        return Err(Missing("PORTOLAN_BINARY is no static binary, as `make binary` makes it".to_owned()));
-    }
-    let plane = ControlPlane::of(Plane::OwnWithNode)?;
-    let helm = Helm::to(&plane)?;
-    // Pods see no loopback of the machine's; the node's own address they reach, as the node does.
-    let node = plane.api.read("/api/v1/nodes/real").unwrap();
-    let registry = Registry::login_at(node["status"]["addresses"][0]["address"].as_str().unwrap())?;
-    plane.let_node_reach(&registry);
-    registry.push_image("tools/portolan", "v1", &Image::program("portolan", &binary()));
-    let digest = registry.push("hub/library/nginx", "1.25");
+    let site = Site::with_image(Access::Login, "tools/portolan", "v1")?;
+    let helm = site.helm()?;
+    let Site { plane, registry, .. } = &site;
 
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({"metadata": {"name": "tools", "labels": labels}});
@@ -45,14 +37,9 @@ fn from_a_private_registry_it_runs_and_is_tested_and_goes_again() -> Outcome {
     });
     plane.api.create("/api/v1/namespaces/tools/secrets", &login).unwrap();
     let folder = folder("release");
-    let authority = certificate(&plane, "tools");
+    let authority = certificate(plane, "tools");
     fs::write(folder.join("ca.crt"), &authority).unwrap();
-    let table = Scene::table(
-        &registry,
-        "rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n",
-        &["credentials: harbor-pull"],
-    );
-    fs::write(folder.join("table.yaml"), table).unwrap();
+    fs::write(folder.join("table.yaml"), site.table(&["credentials: harbor-pull"])).unwrap();
     let file = |name: &str| folder.join(name).display().to_string();
 
     let chart = chart();
@@ -97,7 +84,7 @@ fn from_a_private_registry_it_runs_and_is_tested_and_goes_again() -> Outcome {
 
     let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx:1.25"}]}});
     let try_out = "/api/v1/namespaces/default/pods?dryRun=All";
-    let expected = format!("{}/hub/library/nginx:1.25@{digest}", registry.host());
+    let expected = site.rewritten();
     let runs = || {
         let shown = plane.api.create(try_out, &pod).map_err(|refusal| refusal.message)?;
         Ok::<_, String>(image(&shown, "containers/web").to_owned())

@@ -62,22 +62,13 @@ impl Registry {
         Self::start(Access::Plain)
     }
 
-    /// The same at another address of this machine's than loopback's.
-    pub fn plain_at(address: &str) -> Result<Self, Missing> {
-        Self::start_at(address, Access::Plain)
-    }
-
-    /// One with a login and TLS, at another address of this machine's than loopback's.
-    pub fn login_at(address: &str) -> Result<Self, Missing> {
-        Self::start_at(address, Access::Login)
-    }
-
     /// Starts one and waits until it answers.
     pub fn start(access: Access) -> Result<Self, Missing> {
         Self::start_at("127.0.0.1", access)
     }
 
-    fn start_at(address: &str, access: Access) -> Result<Self, Missing> {
+    /// The same at another address of this machine's than loopback's.
+    pub fn start_at(address: &str, access: Access) -> Result<Self, Missing> {
         let folder = folder("registry");
         let host = address;
         let address = format!("{host}:{}", free_port(host));
