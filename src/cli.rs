@@ -18,6 +18,7 @@ mod save;
 mod serve;
 mod sources;
 mod table_args;
+mod webhook_test;
 
 use std::{io, process::ExitCode};
 
@@ -51,6 +52,9 @@ enum Command {
     Save(save::SaveArgs),
     /// Run the webhook
     Serve(Box<serve::ServeArgs>),
+    /// Say whether the API server calls Portolan and trusts it, as `helm test` does
+    #[command(hide = true)]
+    WebhookTest(webhook_test::WebhookTestArgs),
 }
 
 /// How a command ended, as scripts read it.
@@ -90,6 +94,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Save(args) => save::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),
+        Command::WebhookTest(args) => webhook_test::run(&args, &mut printer),
     };
     match result {
         Ok(status) => status,

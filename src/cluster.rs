@@ -24,6 +24,7 @@ mod table_watch;
 mod trouble;
 mod watcher;
 mod webhook_configurations;
+mod webhook_probe;
 mod workloads;
 
 pub(crate) use self::answers::aside;
@@ -43,5 +44,6 @@ pub use self::{
         CONFIGURATION, Configuration, ConfigurationEntry, ConfigurationKind, ConfigurationWatch,
         Configurations,
     },
+    webhook_probe::webhook_answers,
     workloads::{Listed, read_list},
 };

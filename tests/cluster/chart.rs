@@ -381,9 +381,11 @@ fn openshift_chooses_the_users_itself() -> Outcome {
             // What Pod Security `restricted` asks for, on either.
             assert_eq!(security["runAsNonRoot"], true);
             assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
-            let container = &pod["containers"][0]["securityContext"];
-            assert_eq!(container["allowPrivilegeEscalation"], false);
-            assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+            for container in pod["containers"].as_array().unwrap() {
+                let security = &container["securityContext"];
+                assert_eq!(security["allowPrivilegeEscalation"], false);
+                assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+            }
             for field in ["runAsUser", "runAsGroup", "fsGroup"] {
                 assert_eq!(security.contains_key(field), is_fixed, "`{field}` with {flags:?}");
             }

@@ -79,6 +79,7 @@ fn from_a_private_registry_it_runs_and_is_tested_and_goes_again() -> Outcome {
     assert!(said.stdout.contains("Phase:          Succeeded"), "{}", said.stdout);
     let decided = format!("{}/hub/library/busybox:latest", registry.host());
     assert!(said.stderr.contains(&decided), "the table is the release's: {}", said.stderr);
+    assert!(said.stderr.contains("the API server calls Portolan and trusts it"), "{}", said.stderr);
     // Its Pod is no object of the release: nobody would remove it later.
     assert!(plane.api.read("/api/v1/namespaces/tools/pods/portolan-test").is_err());
 

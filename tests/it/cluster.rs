@@ -10,6 +10,7 @@ mod lock;
 mod logins;
 mod owner_events;
 mod restart;
+mod webhook_probe;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -34,6 +34,26 @@ app.kubernetes.io/name: portolan
 {{- include "portolan.image" (dict "Values" (dict "image" $image) "Chart" $chart) }}
 {{- end }}
 
+{{/* What the containers of `helm test` have in common. */}}
+{{- define "portolan.testContainer" -}}
+image: {{ include "portolan.testImage" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+resources:
+  requests:
+    cpu: 10m
+    memory: 32Mi
+  limits:
+    cpu: "1"
+    memory: 128Mi
+securityContext:
+  {{- include "portolan.containerSecurity" . | nindent 2 }}
+{{- end }}
+
 {{/* Whether the cluster is an OpenShift: a text, empty for no. */}}
 {{- define "portolan.openshift" -}}
 {{- if eq .Values.openshift "enabled" }}yes

@@ -500,6 +500,9 @@ async fn apply(
     // JSON is YAML.
     let mut object: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(object["metadata"]["name"], name.as_str());
+    if uri.query().unwrap().contains("dryRun=All") {
+        return json_body(&object);
+    }
     let mut shared = shared.lock().unwrap();
     // What another way of writing put there stays.
     if kind == "secrets"
