@@ -17,6 +17,7 @@ mod drain;
 mod fuzz_corpus;
 mod layers;
 mod manifests;
+mod pages;
 mod readme;
 mod reference;
 mod registry;
