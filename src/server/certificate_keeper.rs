@@ -2,7 +2,8 @@
 //!
 //! Every replica reads the Secret every few seconds and serves what is in it. Who holds the Lease also writes: what is
 //! to be done says [`Shared::step`], and what the webhook configurations are to trust [`Sightings::wanted`]; here it
-//! is only carried out. A write that somebody else outran is no harm: what is there then is looked at.
+//! is only carried out. Who is not ready, and was left waiting, writes as well. A write that somebody else outran is no
+//! harm: what is there then is looked at.
 //!
 //! Invariant: a replica that serves goes over to another authority only after all who call have trusted that one for a
 //! while, or when what it serves has ended. Certificates are judged by the API server's clock, since it is the API
@@ -56,6 +57,8 @@ pub(super) struct CertificateKeeper {
     serving: Option<(Bundle, String)>,
     repairs: [Repairs; 2],
     report: Report,
+    /// When it was looked for the first time.
+    begun: Option<Instant>,
 }
 
 /// Why a look ended early. It is begun anew with the next one.
@@ -90,6 +93,10 @@ struct Repairs {
 impl SharedPolicy {
     fn look_every(&self) -> Duration {
         (self.pace / 12).max(Duration::from_millis(20))
+    }
+
+    fn patience(&self) -> Duration {
+        self.pace / 6
     }
 
     fn keep_foreign(&self) -> Duration {
@@ -128,6 +135,7 @@ impl CertificateKeeper {
             serving: None,
             repairs: Default::default(),
             report: Report::new(condition, ready),
+            begun: None,
         }
     }
 
@@ -154,6 +162,8 @@ impl CertificateKeeper {
 
     /// Looks at everything once, serves what is to be served, and takes at most one step.
     async fn look(&mut self) -> Result<Progress, KeepCertificateError> {
+        let instant = Instant::now();
+        self.begun.get_or_insert(instant);
         let content = self.secret.read().await.map_err(|source| self.secret_error("read", source))?;
         let own = wall_clock();
         let now = content.server_time.unwrap_or(own);
@@ -164,14 +174,13 @@ impl CertificateKeeper {
         let names = names(&self.namespace, entries.as_deref().unwrap_or_default());
         let shared = match Shared::read(&content.data) {
             Ok(shared) => shared,
-            Err(problem) => return self.begin(problem, &content, &names, now).await,
+            Err(problem) => return self.begin(problem, &content, &names, now, instant).await,
         };
-        let instant = Instant::now();
         let bundles = entries.as_deref().map(bundles);
         self.sightings.see(bundles.as_deref(), &shared.bundle(), instant);
         self.serve(&shared, now, instant);
         let mut progress = Progress::Done;
-        if self.lease.is_held() {
+        if self.may_write(instant) {
             let ours = shared.bundle();
             progress = self.step(shared, &content, &names, now, instant).await?;
             if progress == Progress::Done {
@@ -189,10 +198,13 @@ impl CertificateKeeper {
         content: &SecretContent,
         names: &[String],
         now: SystemTime,
+        instant: Instant,
     ) -> Result<Progress, KeepCertificateError> {
         let secret = format!("{}/{CERTIFICATE_SECRET}", self.namespace);
-        if !self.lease.is_held() {
-            self.report.waiting(&format!("Secret `{secret}`: {problem}; who holds the Lease will fill it"));
+        if !self.may_write(instant) {
+            self.report.waiting(&format!(
+                "Secret `{secret}`: {problem}; who holds the Lease will fill it, or we do"
+            ));
             return Ok(Progress::Done);
         }
         if problem != SharedProblem::Empty {
@@ -203,7 +215,14 @@ impl CertificateKeeper {
         self.write(&shared, content, Step::Begin).await
     }
 
-    /// Takes the step that is due, if any. Only with the Lease.
+    /// With the Lease; and also without, if whoever holds it has left us waiting: a replica that does without
+    /// `--tls-self` holds it as well, and is to end only when we are ready. Two that write at once do no harm.
+    fn may_write(&self, instant: Instant) -> bool {
+        let waits_for = self.begun.map_or(Duration::ZERO, |begun| instant.saturating_duration_since(begun));
+        self.lease.is_held() || !self.report.is_ready() && waits_for >= self.policy.patience()
+    }
+
+    /// Takes the step that is due, if any. Only if we may write.
     async fn step(
         &mut self,
         shared: Shared,
@@ -260,7 +279,7 @@ impl CertificateKeeper {
         Ok(true)
     }
 
-    /// Has the configurations trust what they should. Only with the Lease.
+    /// Has the configurations trust what they should. Only if we may write.
     async fn mend(
         &mut self,
         configurations: &[Configuration; 2],

@@ -40,6 +40,11 @@ impl Report {
         Self { condition, ready, served: None, said: None, are_apart: false }
     }
 
+    /// Whether the condition was met, by trust or by time.
+    pub(super) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
     /// A look could not be ended.
     pub(super) fn failed(&mut self, error: &KeepCertificateError, instant: Instant) {
         let text = text_of(error);

@@ -4,7 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portolan::{
-    cluster::{CERTIFICATE_SECRET, CertificateSecret, Written},
+    cluster::{CERTIFICATE_SECRET, CertificateSecret, Lease, LeasePolicy, Written},
+    metrics::Metrics,
     tls::{Authority, Bundle, Lives, SecretData, Shared, wall_clock},
 };
 use rustls::{
@@ -50,6 +51,27 @@ async fn from_nothing_a_secret_is_made_and_trusted_and_a_second_replica_serves_t
         let left = (expiry(name) - now) / day;
         assert!((days - 0.1..=days).contains(&left), "{name}: {left} days");
     }
+}
+
+#[tokio::test]
+async fn it_does_not_wait_for_ever_for_a_holder_of_the_lease_who_has_no_part_in_it() {
+    let server = FakeApiServer::start().await;
+    server.put_configurations(None);
+    // As an older replica does that reads its certificate from files.
+    let metrics = Arc::new(Metrics::new());
+    let other = Lease::follow(&server.client().await, NAMESPACE, LeasePolicy::default(), metrics);
+    eventually("it holds the Lease", async || other.is_held()).await;
+
+    let replicas = [(); 2].map(|()| Serve::start_sharing(&server, &["--tls-self-pace", "300ms"]));
+    for replica in &replicas {
+        replica.says(&["[+] certificate ok\n", "\nready\n"]).await;
+        replica.measures("portolan_lease_held 0").await;
+    }
+    let serial = serial(&kept(&server).expect("a certificate is kept"));
+    for replica in &replicas {
+        assert_eq!(shown(&server, replica).await.unwrap(), serial);
+    }
+    assert!(other.is_held());
 }
 
 #[tokio::test]
