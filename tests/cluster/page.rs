@@ -1,38 +1,28 @@
-//! docs/install.md, done: every command of the page in its order, on the real node.
+//! The pages for those who run Portolan, done: every command of each page in its order, on the real node.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command, time::Duration};
+mod desk;
 
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::desk::{Desk, commands, page};
 use crate::{
-    support::{Outcome, Site, binary, eventually, folder, image, repository},
+    support::{Image, Outcome, Site, binary, eventually, image},
     trials,
 };
 
-trials!["page"; the_install_page_can_be_followed_to_its_end];
+trials!["page";
+    the_install_page_can_be_followed_to_its_end,
+    what_the_other_pages_say_can_be_done,
+];
 
 fn the_install_page_can_be_followed_to_its_end() -> Outcome {
     let site = Site::plain()?;
-    let helm = site.helm()?;
+    let desk = Desk::at(&site)?;
     let Site { plane, registry, .. } = &site;
-
-    let page = fs::read_to_string(repository().join("docs/install.md")).unwrap();
-    let folder = desk(&page, &site);
-    let path = [&binary(), &helm.program, &plane.kubectl.program]
-        .map(|program| program.parent().unwrap().display().to_string())
-        .join(":");
-    let shell = |command: &str| {
-        let mut shell = Command::new("bash");
-        shell.args(["-euo", "pipefail", "-c", command]).current_dir(&folder).env_clear();
-        shell.env("PATH", format!("{path}:/usr/bin:/bin")).env("HOME", &folder);
-        let output = shell.env("KUBECONFIG", &plane.kubectl.kubeconfig).output().unwrap();
-        let (said, errors) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() {
-            Ok(said.into_owned())
-        } else {
-            Err(format!("{command}: {said}{errors}"))
-        }
-    };
-    let run = |command: &str| shell(command).unwrap_or_else(|said| panic!("{said}"));
+    let page = page("install");
+    let (shell, run) = (|command: &str| desk.shell(command), |command: &str| desk.run(command));
     let kustomized = [
         "kubectl apply -k portolan",
         "kubectl delete mutatingwebhookconfiguration,validatingwebhookconfiguration portolan",
@@ -95,43 +85,84 @@ fn the_install_page_can_be_followed_to_its_end() -> Outcome {
     Ok(())
 }
 
-/// A folder as the page's reader has it: the repository's, the table, and a kustomization of their own.
-fn desk(page: &str, site: &Site) -> std::path::PathBuf {
-    let folder = folder("page");
-    for part in ["certs", "manifests"] {
-        symlink(repository().join(part), folder.join(part)).unwrap();
-    }
-    let table = site.table(&[]);
-    fs::create_dir(folder.join("portolan")).unwrap();
-    for place in [Path::new("table.yaml"), Path::new("portolan/table.yaml")] {
-        fs::write(folder.join(place), &table).unwrap();
-    }
-    let (_, rest) = page.split_once("```yaml\n").unwrap();
-    let (kustomization, _) = rest.split_once("```").unwrap();
-    let kustomization = kustomization.replace("your.registry", &site.registry.host());
-    fs::write(folder.join("portolan/kustomization.yaml"), kustomization).unwrap();
-    folder
-}
+/// On one cluster, after another: what is broken by one is mended by the next, or here.
+fn what_the_other_pages_say_can_be_done() -> Outcome {
+    let site = Site::plain()?;
+    let desk = Desk::at(&site)?;
+    let registry = &site.registry;
+    registry.push_image("portolan/portolan", "0.2.0", &Image::program("portolan", &binary()));
+    let run = |command: &str| desk.run(command);
+    run("kubectl create namespace team-a && kubectl label namespace team-a portolan.dev/rewrite=enabled");
+    run(&format!(
+        "helm install portolan manifests/chart --namespace portolan --create-namespace --wait \
+         --set image.registry={} --set-file table.content=table.yaml",
+        registry.host()
+    ));
+    run("kubectl --namespace team-a create deployment web --image=nginx:1.25");
 
-/// What is indented, lines that are continued joined.
-fn commands(page: &str) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    let mut is_continued = false;
-    // Every second part is between fences.
-    let lines = page.split("```").step_by(2).flat_map(str::lines);
-    for line in lines.filter_map(|line| line.strip_prefix("    ")) {
-        match commands.last_mut() {
-            Some(command) if is_continued => {
-                command.truncate(command.trim_end_matches('\\').len());
-                command.push_str(line.trim_start());
+    let mut done = 0;
+    for name in ["troubleshoot", "operate", "upgrade"] {
+        let mut forward = None;
+        for command in commands(&page(name)) {
+            done += 1;
+            let at = || format!("{name}: {command}");
+            match command.as_str() {
+                _ if command.contains(" port-forward ") => forward = Some(desk.forward(&command)?),
+                _ if command.starts_with("curl ") => {
+                    let said = forward.as_ref().unwrap().curl(&desk, &command);
+                    assert!(said.contains("certificate") && said.contains("table"), "{}: {said}", at());
+                }
+                // Refused by Portolan, and by nobody else.
+                _ if command.contains("\"broken\"") => {
+                    let said = desk.shell(&command).unwrap_err();
+                    let denial = "admission webhook \"configmaps.portolan.dev\" denied the request";
+                    assert!(said.contains(denial), "{}: {said}", at());
+                }
+                // What it looks for has to have happened, to replicas that may be young.
+                _ if command.contains(" logs ") => {
+                    if command.contains("missing") {
+                        run("kubectl --namespace team-a run absent --image=nginx:0.0");
+                    }
+                    eventually(Duration::from_secs(90), || {
+                        run("kubectl --namespace team-a delete pods --selector app=web --wait=false");
+                        desk.shell(&command)
+                    });
+                    run("kubectl --namespace team-a delete pod absent --ignore-not-found");
+                }
+                _ if command.starts_with("helm test") => {
+                    let said = run(&command);
+                    assert!(said.contains("Phase:          Succeeded"), "{}: {said}", at());
+                }
+                _ if command.starts_with("portolan check") => {
+                    let said = run(&command);
+                    assert!(said.contains(&site.rewritten()), "{}: {said}", at());
+                }
+                _ if command.contains("openssl") => {
+                    let said = run(&command);
+                    assert!(said.contains("notAfter=") || said.contains("ingerprint="), "{}: {said}", at());
+                }
+                _ => {
+                    run(&command);
+                }
             }
-            _ => commands.push(line.to_owned()),
+            if command.contains("rewrite=disabled") {
+                run("kubectl label namespace team-a portolan.dev/rewrite=enabled --overwrite");
+            }
         }
-        is_continued = line.ends_with('\\');
     }
-    commands
+    assert_eq!(done, OTHER_COMMANDS);
+
+    // After all of it Pods are rewritten.
+    let pod = json!({"metadata": {"name": "last"}, "spec": {"containers": [{"name": "web", "image": "nginx:1.25"}]}});
+    eventually(Duration::from_secs(60), || {
+        let shown = site.plane.api.create("/api/v1/namespaces/team-a/pods?dryRun=All", &pod);
+        let came = shown.map(|shown| image(&shown, "containers/web").to_owned());
+        if came.as_ref().is_ok_and(|came| *came == site.rewritten()) { Ok(()) } else { Err(came) }
+    });
+    Ok(())
 }
 
 /// How many there are, so that none goes unnoticed.
 const COMMANDS: usize = 20;
 const SKIPPED: usize = 5;
+const OTHER_COMMANDS: usize = 66;
