@@ -7,9 +7,18 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The one target that is released; another by `make binary TARGET=aarch64-unknown-linux-musl`.
+# What binary and image are for: this, or aarch64-unknown-linux-musl. For another processor than this machine's, C is
+# compiled and all is linked by zig (`pip install ziglang cargo-zigbuild`); Debian has the rest: binutils-aarch64-linux-gnu,
+# and qemu-user-static to run it.
 TARGET ?= x86_64-unknown-linux-musl
-OBJCOPY ?= objcopy
+PROCESSOR := $(firstword $(subst -, ,$(TARGET)))
+NATIVE := $(filter $(shell uname -m),$(PROCESSOR))
+CARGO_BUILD ?= $(if $(NATIVE),cargo build,cargo zigbuild)
+OBJCOPY ?= $(if $(NATIVE),objcopy,$(PROCESSOR)-linux-gnu-objcopy)
+RUN ?= $(if $(NATIVE),,qemu-$(PROCESSOR)-static)
+# As images call it; what is not of amd64 has a folder of its own.
+ARCHITECTURE := $(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(PROCESSOR)))
+OUT := out$(addprefix /,$(filter-out amd64,$(ARCHITECTURE)))
 CA_ROOTS ?= /etc/ssl/certs/ca-certificates.crt
 IMAGE ?= registry.example.com/portolan/portolan:0.1.0
 
@@ -20,6 +29,9 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2>/dev/null` | sha256sum | cut -c1-16)
+
+# 12 MiB.
+IMAGE_LIMIT := 12582912
 
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
@@ -39,7 +51,7 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 # The steps of `make test`, cheap ones first.
 STEPS := check-format check-pure clippy deny test-unit test-model test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane helm test-demo binary test-cluster
+STEPS += control-plane helm test-demo binary image-size test-cluster
 endif
 
 .PHONY: help
@@ -245,19 +257,45 @@ docs: ## Builds the library's documentation
 
 .PHONY: binary
 binary: ## Builds the static release binary: out/portolan, its debug information and the CA roots beside it
-	cargo build --release --locked --target $(TARGET) --bin portolan
-	mkdir -p out
-	$(OBJCOPY) --only-keep-debug "$(BUILT)" out/portolan.debug
-	(cd out && $(OBJCOPY) --strip-all --add-gnu-debuglink=portolan.debug "$(abspath $(BUILT))" portolan.new)
-	mv out/portolan.new out/portolan
-	cp "$(CA_ROOTS)" out/ca-certificates.crt
+	$(CARGO_BUILD) --release --locked --target $(TARGET) --bin portolan
+	mkdir -p "$(OUT)"
+	$(OBJCOPY) --only-keep-debug "$(BUILT)" "$(OUT)/portolan.debug"
+	(cd "$(OUT)" && $(OBJCOPY) --strip-all --add-gnu-debuglink=portolan.debug "$(abspath $(BUILT))" portolan.new)
+	mv "$(OUT)/portolan.new" "$(OUT)/portolan"
+	cp "$(CA_ROOTS)" "$(OUT)/ca-certificates.crt"
+
+# Compressed as registries keep and nodes pull it.
+.PHONY: image-size
+image-size:
+	size="$$(tar --create --directory "$(OUT)" portolan ca-certificates.crt | gzip | wc -c)"
+	echo "image: $$size bytes compressed, $(IMAGE_LIMIT) at the most"
+	test "$$size" -le $(IMAGE_LIMIT)
+
+# From the start of the process to the first 200 of /readyz, a few milliseconds of which are those of the asking; with a
+# certificate of its own and the table of the examples.
+.PHONY: ready
+ready: ## Starts the binary ten times and says after how many milliseconds it was ready
+	folder="$$(mktemp -d)"
+	trap 'kill $$pid 2>/dev/null || true; rm -rf "$$folder"' EXIT
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		begun="$$(date +%s%N)"
+		$(RUN) "$(OUT)/portolan" serve --table examples/table.yaml --tls-self="$$folder/ca.crt" --listen 127.0.0.1:29443 \
+			--ops-listen 127.0.0.1:29441 --status-listen 127.0.0.1:29442 --audit-log "$$folder/audit" 2>"$$folder/log" &
+		pid=$$!
+		until curl --silent --fail --output /dev/null http://127.0.0.1:29441/readyz; do
+			kill -0 $$pid || { cat "$$folder/log" >&2; exit 1; }
+		done
+		echo "$$((($$(date +%s%N) - begun) / 1000000)) ms"
+		kill -TERM $$pid; kill -TERM $$pid 2>/dev/null || true
+		wait $$pid || true
+	done
 
 .PHONY: image
-image: binary ## Builds the container image with docker or buildah
+image: binary image-size ## Builds the container image with docker or buildah
 	if docker info >/dev/null 2>&1; then
-		docker build --network none --tag "$(IMAGE)" .
+		docker build --network none --platform "linux/$(ARCHITECTURE)" --build-arg OUT="$(OUT)" --tag "$(IMAGE)" .
 	elif command -v buildah >/dev/null; then
-		buildah build --network none --tag "$(IMAGE)" .
+		buildah build --network none --platform "linux/$(ARCHITECTURE)" --build-arg OUT="$(OUT)" --tag "$(IMAGE)" .
 	else
 		echo "error: no engine to build an image with: neither a running docker nor buildah was found" >&2
 		exit 2
