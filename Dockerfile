@@ -17,6 +17,9 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 
 COPY ${OUT}/portolan /portolan
 
+# What it is made of (CycloneDX), where scanners look.
+COPY ${OUT}/portolan.cdx.json /usr/share/sbom/portolan.cdx.json
+
 USER 65532:65532
 EXPOSE 9443 9441
 ENTRYPOINT ["/portolan"]

@@ -30,6 +30,8 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/portolan
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY = $(CACHE)/cargo-deny/$(shell echo $(CARGO_DENY_VERSION) `rustc -Vv 2>/dev/null` | sha256sum | cut -c1-16)
 
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX = $(CACHE)/cargo-cyclonedx/$(shell echo $(CARGO_CYCLONEDX_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
 # 12 MiB.
 IMAGE_LIMIT := 12582912
 
@@ -264,10 +266,29 @@ binary: ## Builds the static release binary: out/portolan, its debug information
 	mv "$(OUT)/portolan.new" "$(OUT)/portolan"
 	cp "$(CA_ROOTS)" "$(OUT)/ca-certificates.crt"
 
+# By the last commit's time, so that it is the same each time; and without the name of the folder that it was made in.
+.PHONY: sbom
+sbom: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+sbom: $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx ## Writes what the binary is made of, as CycloneDX: out/portolan.cdx.json
+	mkdir -p "$(OUT)"
+	# It writes beside Cargo.toml, and nowhere else.
+	trap 'rm -f "portolan-$(ARCHITECTURE).cdx.json"' EXIT
+	PATH="$(<D):$$PATH" cargo cyclonedx --format json --spec-version 1.5 --target $(TARGET) --no-build-deps \
+		--override-filename "portolan-$(ARCHITECTURE).cdx" --quiet
+	sed 's|file://$(CURDIR)|file:///portolan|g' "portolan-$(ARCHITECTURE).cdx.json" >"$(OUT)/portolan.cdx.json"
+	# Cargo's own word on what is linked into it.
+	cargo tree --locked --target $(TARGET) --edges normal,no-proc-macro --prefix none --format '{p}' |
+		sed -n 's/^\([^ ]*\) v\([^ ]*\).*/\1@\2/p' | sort -u | while read -r crate; do
+			grep -q "pkg:cargo/$$crate[\"?]" "$(OUT)/portolan.cdx.json" || { echo "error: it lacks $$crate" >&2; exit 1; }
+		done
+
+$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx:
+	$(call cargo-install,$(CARGO_CYCLONEDX_VERSION))
+
 # Compressed as registries keep and nodes pull it.
 .PHONY: image-size
 image-size:
-	size="$$(tar --create --directory "$(OUT)" portolan ca-certificates.crt | gzip | wc -c)"
+	size="$$(tar --create --directory "$(OUT)" portolan ca-certificates.crt $$(cd "$(OUT)" && ls portolan.cdx.json 2>/dev/null) | gzip | wc -c)"
 	echo "image: $$size bytes compressed, $(IMAGE_LIMIT) at the most"
 	test "$$size" -le $(IMAGE_LIMIT)
 
@@ -291,7 +312,7 @@ ready: ## Starts the binary ten times and says after how many milliseconds it wa
 	done
 
 .PHONY: image
-image: binary image-size ## Builds the container image with docker or buildah
+image: binary sbom image-size ## Builds the container image with docker or buildah
 	if docker info >/dev/null 2>&1; then
 		docker build --network none --platform "linux/$(ARCHITECTURE)" --build-arg OUT="$(OUT)" --tag "$(IMAGE)" .
 	elif command -v buildah >/dev/null; then
