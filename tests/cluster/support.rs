@@ -33,7 +33,7 @@ pub use image::Image;
 pub use injector::Injector;
 pub use pod::{image, sources};
 pub use portolan::{Options as PortolanOptions, Portolan, ask, binary, dynamic_binary};
-pub use process::{Process, free_port, installed, is_static};
+pub use process::{Process, free_port, installed};
 pub use registry::{Access, PASSWORD, Registry};
 pub use runtime::runtime;
 pub use scene::{LOGIN_SECRET, Scene};

@@ -5,10 +5,7 @@ use std::{fmt::Write as _, fs, path::PathBuf, process::Command, sync::Arc, time:
 use serde_json::{Value, json};
 
 use super::load::Load;
-use crate::support::{
-    ControlPlane, Image, Missing, Plane, Registry, Scene, ask, binary, eventually, is_static, repository,
-    runtime,
-};
+use crate::support::{ControlPlane, Missing, Registry, Scene, Site, ask, eventually, repository, runtime};
 
 /// `certs/tls-self` on a control plane of its own, called by its API server.
 pub struct Installation {
@@ -32,21 +29,14 @@ pub struct Replica {
 impl Installation {
     /// Installs two replicas with these flags more and these lines of the rule, and waits until they are called.
     pub fn start(flags: &[&str], rule: &str) -> Result<Self, Missing> {
-        if !is_static(&binary()) {
-            return Err(Missing("PORTOLAN_BINARY is no static binary, as `make binary` makes it".to_owned()));
-        }
-        let plane = ControlPlane::of(Plane::OwnWithNode)?;
-        // Pods see no loopback of the machine's; the node's own address they reach, as the node does.
-        let node = plane.api.read("/api/v1/nodes/real").unwrap();
-        let registry = Registry::plain_at(node["status"]["addresses"][0]["address"].as_str().unwrap())?;
-        plane.let_node_reach(&registry);
-        registry.push_image("portolan/portolan", "0.1.0", &Image::program("portolan", &binary()));
-        let digest = registry.push("hub/library/nginx", "1.25");
+        let site = Site::plain()?;
+        let expected = site.rewritten();
+        let Site { plane, registry, .. } = site;
         let load = Load {
             api: plane.api.clone(),
             namespace: "default".to_owned(),
             written: "nginx:1.25".to_owned(),
-            expected: format!("{}/hub/library/nginx:1.25@{digest}", registry.host()),
+            expected,
         };
 
         let kustomization = repository().join("certs/tls-self");
