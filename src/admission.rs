@@ -31,7 +31,14 @@ pub use message::AUDIT_KEY;
 pub use preview::{Preview, PreviewError, PreviewedImage, preview};
 pub use validate::{TablePlace, Validation};
 
-use crate::{audit, lock::Lock, metrics::Metrics, registry::Resolver, rewrite::Mode, table::Table};
+use crate::{
+    audit,
+    lock::Lock,
+    metrics::Metrics,
+    registry::Resolver,
+    rewrite::{Mode, PodOptOut},
+    table::Table,
+};
 
 /// What every admission shares.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub struct Options {
     pub own_namespace: Option<String>,
     /// `audit`: decide and say, but change nothing, whatever the path.
     pub mode: Mode,
+    /// Whether Pods may opt out by their label.
+    pub pod_opt_out: PodOptOut,
     /// The longest that an admission waits for registries.
     pub resolve_timeout: Duration,
 }
@@ -116,6 +125,11 @@ const ROUNDING: Duration = Duration::from_secs(1);
 
 impl Default for Options {
     fn default() -> Self {
-        Self { own_namespace: None, mode: Mode::Enforce, resolve_timeout: Duration::from_secs(2) }
+        Self {
+            own_namespace: None,
+            mode: Mode::Enforce,
+            pod_opt_out: PodOptOut::Honoured,
+            resolve_timeout: Duration::from_secs(2),
+        }
     }
 }

@@ -6,17 +6,21 @@ mod decision;
 mod exemption;
 mod fields;
 mod mode;
+mod namespace;
 mod patch;
 mod plan;
 mod sources;
+mod unrewritten;
 
 pub use decision::{Decision, Outcome, Reason, ResolvedFrom};
-pub use exemption::{exemption, whole_pod};
+pub use exemption::{PodOptOut, exemption, whole_pod};
 pub use fields::{Field, List, Place, Pull, Scope, fields, same_name};
 pub use mode::Mode;
+pub use namespace::Calling;
 pub use patch::{Change, Extent};
 pub use plan::{Answer, MAX_IMAGE_TEXT, Plan, Question, is_placeholder, plan};
 pub use sources::{Sources, standing};
+pub use unrewritten::unrewritten;
 
 /// One image of a Pod and what becomes of it.
 #[derive(Debug)]

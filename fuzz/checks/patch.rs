@@ -12,8 +12,8 @@ use portolan::{
     lock::{Finding, Lock},
     review::{Envelope, Pod, Review},
     rewrite::{
-        Answer, Change, Decision, Extent, Field, Judged, Outcome, Plan, Question, ResolvedFrom, Scope,
-        Sources, exemption, fields, plan, same_name, standing, whole_pod,
+        Answer, Change, Decision, Extent, Field, Judged, Outcome, Plan, PodOptOut, Question, ResolvedFrom,
+        Scope, Sources, exemption, fields, plan, same_name, standing, whole_pod,
     },
     table::{Lookup, Table},
 };
@@ -154,7 +154,7 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
         if let Some(decision) = standing(field, old_image, &old_sources) {
             return decision;
         }
-        if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan")) {
+        if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan"), PodOptOut::Honoured) {
             return Decision::kept(reason);
         }
         match plan(table, lock, field.image, field.pull, Some(&request.namespace)) {
@@ -172,7 +172,7 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
     let extent = match (scope, old) {
         (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
         (Scope::Pod, Some(_)) => Extent::Update(&old_sources),
-        (Scope::Pod, None) if whole_pod(pod, &request.namespace, Some("portolan")).is_some() => {
+        (Scope::Pod, None) if whole_pod(pod, &request.namespace, Some("portolan"), PodOptOut::Honoured).is_some() => {
             Extent::ImagesOnly
         }
         (Scope::Pod, None) => Extent::Create,

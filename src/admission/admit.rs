@@ -16,8 +16,8 @@ use crate::{
     metrics::Verdict as Counted,
     review::{Answer, Envelope, Metadata, Pod, Request, Review, Verdict},
     rewrite::{
-        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, Reason, Scope, Sources, exemption,
-        fields, plan, same_name, standing, whole_pod,
+        Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, PodOptOut, Reason, Scope, Sources,
+        exemption, fields, plan, same_name, standing, whole_pod,
     },
     table::{Mirror, Rule, Table},
 };
@@ -42,6 +42,7 @@ pub(super) async fn admit(call: Call<'_>) -> Reply {
         table: &table,
         lock: &lock,
         own_namespace: state.options.own_namespace.as_deref(),
+        pod_opt_out: state.options.pod_opt_out,
         asking: Asking::Registries { resolver: &state.resolver, deadline: deadline.resolve },
     };
     let images = case.judge(circumstances).await;
@@ -59,6 +60,8 @@ pub struct Circumstances<'a> {
     pub lock: &'a Lock,
     /// The namespace in which Portolan runs, which is always left alone.
     pub own_namespace: Option<&'a str>,
+    /// Whether Pods may opt out by their label.
+    pub pod_opt_out: PodOptOut,
     /// Who is asked about images, and until when.
     pub asking: Asking<'a>,
 }
@@ -95,14 +98,14 @@ impl<'a> Case<'a> {
 
     /// Decides about every image, in the order of the lists. Ready at its first poll if every image is known.
     pub(super) async fn judge(&self, circumstances: Circumstances<'_>) -> Vec<Judged<'a>> {
-        let Circumstances { table, lock, own_namespace, asking } = circumstances;
+        let Circumstances { table, lock, own_namespace, pod_opt_out, asking } = circumstances;
         let (pod, old, namespace) = (self.pod, self.old, &*self.request.namespace);
         let plan_of = |field: &Field<'_>| {
             let old_image = old.and_then(|old| same_name(old, field.place.list, field.name));
             if let Some(decision) = standing(field, old_image, &self.old_sources) {
                 return Plan::Settled(decision);
             }
-            if let Some(reason) = exemption(pod, field, namespace, own_namespace) {
+            if let Some(reason) = exemption(pod, field, namespace, own_namespace, pod_opt_out) {
                 return Plan::Settled(Decision::kept(reason));
             }
             plan(table, lock, field.image, field.pull, Some(namespace))
@@ -141,7 +144,7 @@ impl<'a> Case<'a> {
             let change = Change {
                 pod: self.pod,
                 images,
-                extent: self.extent(circumstances.own_namespace),
+                extent: self.extent(&circumstances),
                 table: circumstances.table,
                 namespace: &self.request.namespace,
             };
@@ -151,13 +154,14 @@ impl<'a> Case<'a> {
     }
 
     /// What else may be changed beside the images.
-    fn extent(&self, own_namespace: Option<&str>) -> Extent<'_> {
+    fn extent(&self, circumstances: &Circumstances<'_>) -> Extent<'_> {
+        let Circumstances { own_namespace, pod_opt_out, .. } = *circumstances;
+        let is_left_alone =
+            || whole_pod(self.pod, &self.request.namespace, own_namespace, pod_opt_out).is_some();
         match (self.scope, self.old) {
             (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
             (Scope::Pod, Some(_)) => Extent::Update(&self.old_sources),
-            (Scope::Pod, None) if whole_pod(self.pod, &self.request.namespace, own_namespace).is_some() => {
-                Extent::ImagesOnly
-            }
+            (Scope::Pod, None) if is_left_alone() => Extent::ImagesOnly,
             (Scope::Pod, None) => Extent::Create,
         }
     }

@@ -13,7 +13,7 @@ use super::{Printer, sources::SourceArgs};
 use crate::{
     cluster,
     inventory::{self, Certainty, Content, Document, Found, Names, REWRITE_LABEL, Value},
-    rewrite::{Mode, Reason, is_placeholder},
+    rewrite::{Calling, Mode, Reason, is_placeholder},
 };
 
 /// Where the images are.
@@ -114,13 +114,10 @@ impl LeftAlone {
 
 /// Whether Pods of a namespace never come to the webhook, by what its label says: as the shipped configuration does.
 pub(super) fn passed_by(namespace: &str, label: Option<&str>) -> Option<LeftAlone> {
-    match label {
-        Some("disabled") => Some(LeftAlone::NamespaceDisabled),
-        Some("audit" | "enabled") => None,
-        _ if namespace.starts_with("kube-") || namespace.starts_with("openshift-") => {
-            Some(LeftAlone::SystemNamespace)
-        }
-        _ => None,
+    match Calling::of(namespace, label) {
+        Calling::Called(_) => None,
+        Calling::Disabled => Some(LeftAlone::NamespaceDisabled),
+        Calling::System => Some(LeftAlone::SystemNamespace),
     }
 }
 

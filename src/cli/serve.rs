@@ -3,13 +3,13 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{ExitStatus, parse_duration};
 use crate::{
     admission, cluster,
     registry::CachePolicy,
-    rewrite,
+    rewrite::{self, PodOptOut},
     server::{
         self, AuditDestination, CertificateSource, ConfigMapName, KeepAnswers, Loopback, Settings,
         SharedPolicy, TableSource,
@@ -92,6 +92,11 @@ pub(super) struct ServeArgs {
     /// `audit`: decide, log and warn, but change nothing
     #[arg(long, env = "PORTOLAN_MODE", value_enum, default_value = "enforce")]
     mode: Mode,
+
+    /// Whether Pods may opt out by the label `portolan.dev/rewrite: disabled`; with `false` the webhook configuration's
+    /// objectSelector must not leave them out either (the chart's `podOptOut`)
+    #[arg(long, env = "PORTOLAN_POD_OPT_OUT", value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pod_opt_out: bool,
 
     /// Longest time that an admission waits for registries
     #[arg(long, env = "PORTOLAN_RESOLVE_TIMEOUT", value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
@@ -201,6 +206,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
                 Mode::Audit => rewrite::Mode::Audit,
                 Mode::Enforce => rewrite::Mode::Enforce,
             },
+            pod_opt_out: if args.pod_opt_out { PodOptOut::Honoured } else { PodOptOut::Ignored },
             resolve_timeout: args.resolve_timeout,
         },
         cache: CachePolicy {

@@ -3,6 +3,16 @@
 use super::{Field, Pull, Reason, plan::is_placeholder};
 use crate::review::Pod;
 
+/// Whether a Pod may opt out by its label.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PodOptOut {
+    /// It may.
+    #[default]
+    Honoured,
+    /// It may not: the label is not looked at.
+    Ignored,
+}
+
 /// Why `field` is left as written whatever the table says; `None`: the table decides.
 ///
 /// `namespace` is the request's, `own_namespace` that in which Portolan runs.
@@ -11,8 +21,9 @@ pub fn exemption(
     field: &Field<'_>,
     namespace: &str,
     own_namespace: Option<&str>,
+    opt_out: PodOptOut,
 ) -> Option<Reason> {
-    if let Some(reason) = whole_pod(pod, namespace, own_namespace) {
+    if let Some(reason) = whole_pod(pod, namespace, own_namespace, opt_out) {
         return Some(reason);
     }
     match field.pull {
@@ -23,12 +34,18 @@ pub fn exemption(
 }
 
 /// Why no image of the Pod is looked at, if so.
-pub fn whole_pod(pod: &Pod<'_>, namespace: &str, own_namespace: Option<&str>) -> Option<Reason> {
+pub fn whole_pod(
+    pod: &Pod<'_>,
+    namespace: &str,
+    own_namespace: Option<&str>,
+    opt_out: PodOptOut,
+) -> Option<Reason> {
     let metadata = pod.metadata.as_ref();
-    let opted_out = metadata
-        .and_then(|metadata| metadata.labels.as_ref())
-        .and_then(|labels| labels.rewrite.as_deref())
-        .is_some_and(|value| value == "disabled");
+    let opted_out = opt_out == PodOptOut::Honoured
+        && metadata
+            .and_then(|metadata| metadata.labels.as_ref())
+            .and_then(|labels| labels.rewrite.as_deref())
+            .is_some_and(|value| value == "disabled");
     if opted_out {
         Some(Reason::OptedOut)
     } else if own_namespace.is_some_and(|own| own == namespace) {
@@ -55,12 +72,16 @@ mod tests {
         .to_string();
         let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
         let field = fields(&pod, Scope::Pod).next().unwrap();
-        assert_eq!(
-            whole_pod(&pod, "shop", own_namespace).is_some(),
-            exemption(&pod, &Field { image: "nginx", pull: Pull::Always, ..field }, "shop", own_namespace)
-                .is_some()
-        );
-        exemption(&pod, &field, "shop", own_namespace)
+        let pulled = Field { image: "nginx", pull: Pull::Always, ..field };
+        let [whole, never] = [PodOptOut::Honoured, PodOptOut::Ignored].map(|opt_out| {
+            let whole = whole_pod(&pod, "shop", own_namespace, opt_out);
+            assert_eq!(whole, exemption(&pod, &pulled, "shop", own_namespace, opt_out));
+            whole
+        });
+        // Where the label is not looked at the rest is as if it were not there.
+        assert_ne!(never, Some(Reason::OptedOut));
+        assert!(whole == Some(Reason::OptedOut) || whole == never, "{metadata}");
+        exemption(&pod, &field, "shop", own_namespace, PodOptOut::Honoured)
     }
 
     #[test]

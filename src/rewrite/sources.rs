@@ -45,6 +45,11 @@ impl Sources {
         self.entries.is_empty()
     }
 
+    /// Whether Portolan made the image that stands there.
+    pub fn made(&self, field: &Field<'_>) -> bool {
+        self.entry(field.place, field.name).is_some_and(|entry| entry.image == field.image)
+    }
+
     fn entry(&self, place: Place, name: &str) -> Option<&Entry> {
         if self.entries.is_empty() {
             return None;

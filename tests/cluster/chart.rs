@@ -165,6 +165,8 @@ fn what_is_set_is_where_it_belongs() -> Outcome {
                 "portolan/mirrors",
                 "--mode",
                 "audit",
+                "--pod-opt-out=false",
+                "--find-unrewritten=0s",
                 "--resolve-timeout=1s",
             ]),
         ),

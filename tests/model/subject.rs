@@ -5,8 +5,8 @@ use portolan::{
     lock::{Finding, Lock},
     review::Review,
     rewrite::{
-        Answer, Decision, Field, Outcome, Plan, Pull, Question, ResolvedFrom, Scope, Sources, exemption,
-        fields, plan, same_name, standing,
+        Answer, Decision, Field, Outcome, Plan, PodOptOut, Pull, Question, ResolvedFrom, Scope, Sources,
+        exemption, fields, plan, same_name, standing,
     },
     table::Table,
 };
@@ -60,7 +60,7 @@ fn decide_in(pod: &Pod, table: &Table, lock: &Lock, case: &Case) -> Decision {
         return decision;
     }
     let own_namespace = if pod.is_in_own_namespace { namespace } else { "portolan" };
-    if let Some(reason) = exemption(now, field, namespace, Some(own_namespace)) {
+    if let Some(reason) = exemption(now, field, namespace, Some(own_namespace), PodOptOut::Honoured) {
         return Decision::kept(reason);
     }
     let plan = plan_of(table, lock, case, field.pull);

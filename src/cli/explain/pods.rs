@@ -16,6 +16,7 @@ use super::{Asked, row::Row};
 use crate::{
     admission::{Circumstances, preview},
     inventory::{self, Content, Names, Value},
+    rewrite::PodOptOut,
 };
 
 /// A Pod's row; what begins the JSON that scripts read.
@@ -147,6 +148,7 @@ impl Described {
             table: asked.table,
             lock: asked.lock,
             own_namespace: asked.own_namespace,
+            pod_opt_out: PodOptOut::Honoured,
             asking: asked.asking(),
         };
         let preview = preview(review.to_string().as_bytes(), circumstances)

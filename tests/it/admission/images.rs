@@ -1,5 +1,6 @@
 //! Which images of which requests are changed, and what beside them.
 
+use portolan::{admission::Options, rewrite::PodOptOut};
 use serde_json::{Value, json};
 
 use super::{hub, pinned, put};
@@ -43,6 +44,31 @@ async fn all_four_places_that_name_an_image_are_rewritten_and_pinned() {
     let before = Pod(created.object);
     let debugged = webhook.mutate(&before.clone().ephemeral("debugger", "busybox").debug(&before).0).await;
     assert_eq!(debugged.patch, [replace("/spec/ephemeralContainers/0/image", &busybox)]);
+}
+
+#[tokio::test]
+async fn with_no_pod_opt_out_the_label_of_a_pod_counts_for_nothing() {
+    let registry = nginx_and_busybox().await;
+    let opted_out = pod().label("portolan.dev/rewrite", "disabled").create().0;
+    let usual = with_table(hub_table(&registry, "")).start();
+    usual.mutate(&opted_out).await.assert_untouched();
+
+    let host = registry.host();
+    let with_secret = table(
+        &[&format!("{{source: docker.io, mirrors: ['{host}/hub']}}")],
+        &[&format!("{{host: '{host}', plainHttp: true, pullSecret: pull}}")],
+    );
+    let ignoring = |options: &mut Options| options.pod_opt_out = PodOptOut::Ignored;
+    let strict = with_table(with_secret).options(ignoring).start();
+    let created = strict.mutate(&opted_out).await;
+    assert_eq!(
+        created.object["spec"]["containers"][0]["image"],
+        pinned(&registry, "library/nginx", "1.25")
+    );
+    assert_eq!(created.object["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
+    // What else is left alone still is.
+    let mirror_pod = pod().annotation("kubernetes.io/config.mirror", "x").create().0;
+    strict.mutate(&mirror_pod).await.assert_untouched();
 }
 
 #[tokio::test]
