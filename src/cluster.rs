@@ -45,5 +45,5 @@ pub use self::{
         Configurations,
     },
     webhook_probe::webhook_answers,
-    workloads::{Listed, read_list},
+    workloads::{Listed, read_list, read_live_pods},
 };

@@ -93,6 +93,10 @@ pub struct Metrics {
     pub table_last_success: Stamp,
     /// How many rules the table in force has.
     pub table_rules: Count,
+    /// Failed looks for Pods that were admitted without Portolan.
+    pub unrewritten_errors: Counter,
+    /// How many there were, as this replica last saw.
+    pub unrewritten_pods: Count,
     admission_seconds: Histogram,
     admissions: [[Counter; Verdict::ALL.len()]; Mode::ALL.len()],
     handshake_errors: [Counter; HandshakeError::ALL.len()],
@@ -147,6 +151,8 @@ impl Metrics {
             table_errors: Counter::default(),
             table_last_success: Gauge::default(),
             table_rules: Gauge::default(),
+            unrewritten_errors: Counter::default(),
+            unrewritten_pods: Gauge::default(),
             admission_seconds: Histogram::new(ADMISSION_SECONDS),
             admissions: Default::default(),
             handshake_errors: Default::default(),
@@ -340,6 +346,8 @@ mod tests {
             "portolan_table_last_good_in_force 0",
             "portolan_table_last_success_timestamp_seconds 0.0",
             "portolan_table_rules 0",
+            "portolan_unrewritten_errors_total 0",
+            "portolan_unrewritten_pods 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");

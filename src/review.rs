@@ -6,6 +6,7 @@
 mod answer;
 mod config_map;
 mod json;
+mod listed;
 mod metadata;
 mod reader;
 mod request;
@@ -13,6 +14,7 @@ mod text;
 
 pub use answer::{Answer, Verdict};
 pub use config_map::{ConfigMap, ConfigMapMetadata, ConfigMapRequest, Texts};
+pub use listed::{ListedNamespace, ListedPod, ParseListError};
 pub use metadata::{Annotations, CONFIG_MIRROR, Labels, REWRITE, SOURCES};
 pub use request::{
     Container, Envelope, GroupVersionKind, ImageVolume, LocalReference, Metadata, OwnerReference,

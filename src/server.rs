@@ -24,6 +24,7 @@ mod sources;
 pub mod status;
 mod table_keeper;
 mod table_source;
+mod unrewritten;
 
 pub use crate::audit::Destination as AuditDestination;
 pub use answer_keeper::KeepAnswers;
@@ -36,3 +37,4 @@ pub use run::{ServeError, log_to_stderr, run};
 pub use settings::{CertificateSource, Loopback, NotLoopbackError, Settings};
 pub use shutdown::{Phase, Shutdown};
 pub use table_source::{ConfigMapName, ParseConfigMapNameError, TableSource};
+pub use unrewritten::LastLook;

@@ -134,6 +134,10 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PORTOLAN_LOCK_CHECK", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     lock_check: Duration,
 
+    /// How often one replica looks for Pods that were admitted while no Portolan answered; `0s`: never
+    #[arg(long, env = "PORTOLAN_FIND_UNREWRITTEN", value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    find_unrewritten: Duration,
+
     /// How long new requests are still answered after SIGTERM
     #[arg(long, env = "PORTOLAN_DRAIN_DELAY", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     drain_delay: Duration,
@@ -218,6 +222,7 @@ fn settings(args: ServeArgs) -> anyhow::Result<Settings> {
             ..CachePolicy::default()
         },
         keep_answers: KeepAnswers { entries: args.keep_answers, every: args.keep_answers_every },
+        find_unrewritten: args.find_unrewritten,
         drain_delay: args.drain_delay,
     })
 }

@@ -97,6 +97,17 @@ impl Metrics {
             self.fights.clone(),
         );
         registry.register("fights_going_on", "Such owners that go on with it", self.fights_going_on.clone());
+        registry.register(
+            "unrewritten_pods",
+            "Pods that run images as written though the table moves them: admitted while no Portolan answered, by the last \
+             look of this replica, if it has had the turn lately",
+            self.unrewritten_pods.clone(),
+        );
+        registry.register(
+            "unrewritten_errors",
+            "Looks for such Pods that failed",
+            self.unrewritten_errors.clone(),
+        );
         registry.register("lock_lines", "Lines of the lock in force", self.lock_lines.clone());
         registry.register("lock_errors", "Locks refused", self.lock_errors.clone());
         registry.register_collector(Box::new(series(

@@ -143,6 +143,16 @@ fn kept(found: &Found, reason: Reason) -> Decision {
     Decision { reference: Some(found.reference.clone()), rule: found.rule.clone(), ..Decision::kept(reason) }
 }
 
+impl Plan {
+    /// Whether the image would get another place, if its mirror has it: nobody is asked.
+    pub fn would_move(self) -> bool {
+        match self {
+            Self::Ask(question) => question.conclude(Answer::Offline).moves(),
+            Self::Settled(decision) => decision.moves(),
+        }
+    }
+}
+
 impl Question {
     /// The places to ask, in order; there is at least one.
     pub fn candidates(&self) -> impl Iterator<Item = &Reference> {

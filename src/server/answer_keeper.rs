@@ -226,7 +226,7 @@ fn past(mut answers: Vec<KeptAnswer>, entries: usize) -> Vec<PastAnswer> {
 
 /// Runs what ends only by a panic, again after each, for ever. It has a task of its own, so that a panic gets no
 /// further, and ends with this future.
-async fn again_and_again<F>(run: impl Fn() -> F, failed: impl Fn(JoinError))
+pub(super) async fn again_and_again<F>(run: impl Fn() -> F, failed: impl Fn(JoinError))
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -16,6 +16,7 @@ use super::{
     routes, serve,
     sources::{LockSource, Wiring, follow_certificate, follow_lock, follow_table, table_place},
     status::{self, StatusSources},
+    unrewritten::{LastLook, UnrewrittenSeeker},
 };
 use crate::{
     admission::{Admission, Fights, Validation},
@@ -24,6 +25,7 @@ use crate::{
     lock,
     metrics::{Metrics, RegistryResult},
     registry::{ReadCredentialsError, Resolver},
+    rewrite::Mode,
     table::{Problems, Table},
     tls::{Acceptor, IssueError, LivePair, ReadPairError},
 };
@@ -151,7 +153,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     };
     // A process outside a cluster sees another network than the replicas do, and has no turn among them.
     let keeps_answers = settings.keep_answers.entries > 0;
-    let home = client.as_ref().zip(own_namespace).filter(|_| keeps_answers || shared.is_some());
+    let seeks = !settings.find_unrewritten.is_zero() && admission.options.mode == Mode::Enforce;
+    let home = client.as_ref().zip(own_namespace).filter(|_| keeps_answers || shared.is_some() || seeks);
     let home = home.map(|(client, namespace)| {
         let lease = Lease::follow(client, &namespace, LeasePolicy::default(), Arc::clone(&metrics));
         (client, namespace, lease)
@@ -177,12 +180,21 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         keep: settings.keep_answers,
         reading: watch::Sender::new(Reading::Untried),
     });
+    let unrewritten = Arc::new(LastLook::default());
+    let seeker = home.as_ref().filter(|_| seeks).map(|(client, _, lease)| UnrewrittenSeeker {
+        admission: Arc::clone(&admission),
+        client: (*client).clone(),
+        lease: lease.clone(),
+        every: settings.find_unrewritten,
+        last: Arc::clone(&unrewritten),
+    });
     let lock_source = LockSource::new(settings.lock, &admission, &settings.table);
     let status = Arc::new(StatusSources {
         admission: Arc::clone(&admission),
         health: Arc::clone(&health),
         table: settings.table.to_string(),
         lock: lock_source.to_string(),
+        unrewritten,
     });
     let events = client.as_ref().map(|client| Events::start(client.clone(), Arc::clone(&metrics)));
     let lock_report = lock_source
@@ -207,6 +219,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         }
         "lock check"
     });
+    if let Some(seeker) = seeker {
+        let mut first_table = tables.clone();
+        parts.spawn(async move {
+            if first_table.wait_for(|tables| *tables > 0).await.is_ok() {
+                seeker.follow().await;
+            }
+            "unrewritten"
+        });
+    }
     if let Some(answers) = answers.clone() {
         parts.spawn(async move {
             answers.follow().await;

@@ -32,6 +32,8 @@ pub struct Settings {
     pub cache: CachePolicy,
     /// How answers are kept in the cluster, where there is one.
     pub keep_answers: KeepAnswers,
+    /// How often Pods are looked for that were admitted without Portolan; zero: never.
+    pub find_unrewritten: Duration,
     /// How long new requests are answered after SIGTERM.
     pub drain_delay: Duration,
 }

@@ -24,7 +24,7 @@ use http::{StatusCode, Uri, header, uri::Authority};
 use serde::Serialize;
 use serde_json::Number;
 
-use super::{Health, health::Standing, routes};
+use super::{Health, LastLook, health::Standing, routes, unrewritten::{Look, Tally}};
 use crate::{
     admission::{Admission, Fight},
     table::{Mirror, Rule},
@@ -42,6 +42,8 @@ pub struct StatusSources {
     pub table: String,
     /// Where the lock comes from, for people.
     pub lock: String,
+    /// The Pods admitted without Portolan, if this replica looked for them lately.
+    pub unrewritten: Arc<LastLook>,
 }
 
 /// The state of a process at a moment, as `/status` has it.
@@ -59,6 +61,8 @@ struct Status {
     registries: Vec<RegistryStatus>,
     memory: MemoryStatus,
     fights: Vec<FightStatus>,
+    /// `null` where this replica has not looked lately: of all replicas one does.
+    unrewritten: Option<UnrewrittenStatus>,
     /// As `/metrics` has them.
     counts: BTreeMap<String, Number>,
 }
@@ -137,6 +141,17 @@ struct OwnerStatus {
     uid: String,
 }
 
+/// Pods that were admitted without Portolan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnrewrittenStatus {
+    looked_at: String,
+    pods: usize,
+    examples: Vec<String>,
+    /// Why the look failed.
+    error: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct ImageStatus {
     written: String,
@@ -198,7 +213,7 @@ fn is_for_this_machine(request: &Request) -> bool {
 
 impl StatusSources {
     fn now(&self, now: Instant, clock: SystemTime) -> Status {
-        let Self { admission, health, table: table_from, lock: lock_from } = self;
+        let Self { admission, health, table: table_from, lock: lock_from, unrewritten } = self;
         let metrics = &admission.metrics;
         let (ready, conditions) = health.standing();
         let note = |name: &str| {
@@ -243,6 +258,7 @@ impl StatusSources {
                 .into_iter()
                 .map(|fight| FightStatus::of(fight, now, clock))
                 .collect(),
+            unrewritten: unrewritten.load().map(|look| UnrewrittenStatus::of(&look)),
             counts: counts(&metrics.encode()),
             conditions,
         }
@@ -262,6 +278,16 @@ impl RuleStatus {
             on_unavailable: rule.on_unavailable().as_str(),
             lock: rule.lock().as_str(),
         }
+    }
+}
+
+impl UnrewrittenStatus {
+    fn of(look: &Look) -> Self {
+        let (tally, error) = match look.found.clone() {
+            Ok(tally) => (tally, None),
+            Err(error) => (Tally::default(), Some(error)),
+        };
+        Self { looked_at: moment(look.at), pods: tally.pods, examples: tally.examples, error }
     }
 }
 

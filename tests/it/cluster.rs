@@ -11,6 +11,7 @@ mod logins;
 mod owner_events;
 mod restart;
 mod webhook_probe;
+mod unrewritten;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{FightStatus, LockStatus, RuleStatus, Status, TableStatus};
+use super::{FightStatus, LockStatus, RuleStatus, Status, TableStatus, UnrewrittenStatus};
 
 /// Nothing is fetched, embedded or run, whatever a text on the page should hold.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
@@ -50,6 +50,9 @@ fn write(page: &mut String, status: &Status) -> fmt::Result {
     if status.fights.is_empty() {
         fights(page, &status.fights)?;
     }
+    if let Some(unrewritten) = &status.unrewritten {
+        self::unrewritten(page, unrewritten)?;
+    }
     heading(page, "Counts")?;
     let counted: Vec<_> = status.counts.iter().filter(|(_, count)| count.as_f64() != Some(0.0)).collect();
     rows(page, &["metric", "value"], &counted, |(name, count)| vec![(*name).clone(), count.to_string()])?;
@@ -81,6 +84,24 @@ fn fights(page: &mut String, fights: &[FightStatus]) -> fmt::Result {
             format!("{}{over}", fight.last),
         ]
     })
+}
+
+fn unrewritten(page: &mut String, unrewritten: &UnrewrittenStatus) -> fmt::Result {
+    heading(page, "Pods admitted without Portolan")?;
+    let UnrewrittenStatus { looked_at, pods, examples, error } = unrewritten;
+    if let Some(error) = error {
+        return writeln!(page, "<p>Not known at {}: {}</p>", Text(looked_at), Text(error));
+    }
+    write!(page, "<p>{pods} at {}", Text(looked_at))?;
+    if *pods > 0 {
+        let more = if *pods > examples.len() { " …" } else { "" };
+        write!(
+            page,
+            ": {}{more}. <code>portolan check --cluster</code> names them all and prints what mends them.",
+            Text(&examples.join(", "))
+        )?;
+    }
+    writeln!(page, "</p>")
 }
 
 fn table(page: &mut String, table: &TableStatus) -> fmt::Result {

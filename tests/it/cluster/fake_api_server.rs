@@ -49,6 +49,8 @@ pub(super) enum Mood {
     RefuseAnswers,
     /// Refuses everything about webhook configurations; else as it should.
     RefuseConfigurations,
+    /// Refuses to list the Pods of the cluster, as with an old role; else as it should.
+    RefusePods,
     /// Refuses everything about Secrets; else as it should.
     RefuseSecrets,
     /// Somebody else is faster with every replacement.
@@ -64,6 +66,9 @@ struct Shared {
     watchers: Vec<(String, Selected, mpsc::UnboundedSender<Bytes>)>,
     requests: Vec<String>,
     events: Vec<Value>,
+    /// Of the whole cluster.
+    namespaces: Vec<Value>,
+    pods: Vec<Value>,
     /// What its clock says, if it is wrong.
     date: Option<&'static str>,
 }
@@ -90,10 +95,14 @@ impl FakeApiServer {
             watchers: Vec::new(),
             requests: Vec::new(),
             events: Vec::new(),
+            namespaces: Vec::new(),
+            pods: Vec::new(),
             date: None,
         };
         let shared = Arc::new(Mutex::new(shared));
         let router = Router::new()
+            .route("/api/v1/namespaces", get(list_namespaces))
+            .route("/api/v1/pods", get(list_pods))
             .route("/api/v1/namespaces/{namespace}/{kind}", get(list))
             .route("/api/v1/namespaces/{namespace}/{kind}/{name}", get(read).patch(apply).put(replace))
             .route("/apis/admissionregistration.k8s.io/v1/{kind}", get(list_configurations))
@@ -163,6 +172,16 @@ impl FakeApiServer {
     /// The Events until now.
     pub(super) fn events(&self) -> Vec<Value> {
         self.shared().events.clone()
+    }
+
+    /// Adds a namespace of the cluster.
+    pub(super) fn put_namespace(&self, name: &str, labels: &Value) {
+        self.shared().namespaces.push(json!({"metadata": {"name": name, "labels": labels}}));
+    }
+
+    /// Changes the Pods of the cluster.
+    pub(super) fn pods(&self, change: impl FnOnce(&mut Vec<Value>)) {
+        change(&mut self.shared().pods);
     }
 
     pub(super) fn set_mood(&self, mood: Mood) {
@@ -301,8 +320,11 @@ impl Shared {
 
     /// Whether it answers as it should, but for what it refuses.
     fn is_well(&self) -> bool {
-        use Mood::{RefuseAnswers, RefuseConfigurations, RefuseSecrets, StallAnswers, Well};
-        matches!(self.mood, Well | StallAnswers | RefuseAnswers | RefuseConfigurations | RefuseSecrets)
+        use Mood::{RefuseAnswers, RefuseConfigurations, RefusePods, RefuseSecrets, StallAnswers, Well};
+        matches!(
+            self.mood,
+            Well | StallAnswers | RefuseAnswers | RefuseConfigurations | RefusePods | RefuseSecrets
+        )
     }
 
     /// Stores an object in a new state.
@@ -343,6 +365,49 @@ impl Selected {
 
 type SharedState = State<Arc<Mutex<Shared>>>;
 
+async fn list_namespaces(State(shared): SharedState, uri: Uri) -> Response {
+    let (mood, items) = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push("list namespaces".to_owned());
+        (shared.mood, shared.namespaces.clone())
+    };
+    pages(mood, &items, &uri).await
+}
+
+/// Those that have not ended, if only they are asked for.
+async fn list_pods(State(shared): SharedState, uri: Uri) -> Response {
+    let is_live = |pod: &Value| {
+        let selector = "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
+        assert!(uri.query().unwrap().contains(selector), "{uri}");
+        pod["status"]["phase"] == "Running"
+    };
+    let (mood, items) = {
+        let mut shared = shared.lock().unwrap();
+        shared.requests.push(format!("list pods {}", uri.query().unwrap()));
+        let live: Vec<_> = shared.pods.iter().filter(|pod| is_live(pod)).cloned().collect();
+        (shared.mood, live)
+    };
+    if mood == Mood::RefusePods {
+        return refusal(403);
+    }
+    pages(mood, &items, &uri).await
+}
+
+/// A page of a list of whatever is in the cluster; the token is the number of the next item.
+async fn pages(mood: Mood, items: &[Value], uri: &Uri) -> Response {
+    if !matches!(mood, Mood::Well | Mood::RefusePods) {
+        return moody(mood).await;
+    }
+    let query = uri.query().unwrap();
+    let parameters: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let limit: usize = parameters["limit"].parse().unwrap();
+    let begin = parameters["continue"].parse().unwrap_or(0);
+    let end = items.len().min(begin + limit);
+    let token = if end < items.len() { end.to_string() } else { String::new() };
+    let page = &items[begin..end];
+    json_body(&json!({"kind": "List", "metadata": {"resourceVersion": "1", "continue": token}, "items": page}))
+}
+
 /// `list` and `watch`, of one named object or of the lock's.
 async fn list(
     State(shared): SharedState,
@@ -377,6 +442,7 @@ async fn list_of(shared: Arc<Mutex<Shared>>, kind: String, uri: Uri) -> Response
         | Mood::StallAnswers
         | Mood::RefuseAnswers
         | Mood::RefuseConfigurations
+        | Mood::RefusePods
         | Mood::RefuseSecrets => {}
         other => return moody(other).await,
     }
@@ -423,7 +489,7 @@ async fn read(
     };
     let is_of_answers = matches!(mood, Mood::StallAnswers | Mood::RefuseAnswers);
     let is_asked_for_them = name.starts_with("portolan-answers-");
-    let is_narrow = matches!(mood, Mood::RefuseConfigurations | Mood::RefuseSecrets);
+    let is_narrow = matches!(mood, Mood::RefuseConfigurations | Mood::RefusePods | Mood::RefuseSecrets);
     if !(mood == Mood::Well || mood == Mood::BeFaster || is_narrow || is_of_answers && !is_asked_for_them) {
         return moody(mood).await;
     }
@@ -594,7 +660,9 @@ async fn moody(mood: Mood) -> Response {
     match mood {
         Mood::Refuse(code) | Mood::RefuseWatch(code) => refusal(code),
         Mood::BeFaster => refusal(409),
-        Mood::RefuseAnswers | Mood::RefuseConfigurations | Mood::RefuseSecrets => refusal(403),
+        Mood::RefuseAnswers | Mood::RefuseConfigurations | Mood::RefusePods | Mood::RefuseSecrets => {
+            refusal(403)
+        }
         Mood::Stall | Mood::StallAnswers => std::future::pending().await,
         Mood::Babble => "canary: this is no JSON".into_response(),
         Mood::Well => unreachable!("the caller answers well itself"),

@@ -27,7 +27,7 @@ impl Serve {
         Self::start_with(server, &[])
     }
 
-    fn start_with(server: &FakeApiServer, arguments: &[&str]) -> Self {
+    pub(super) fn start_with(server: &FakeApiServer, arguments: &[&str]) -> Self {
         Self::start_in(server, Some(NAMESPACE), arguments)
     }
 
@@ -99,6 +99,17 @@ impl Serve {
             expected.iter().all(|text| report.contains(text))
         })
         .await;
+    }
+
+    /// What its status port says now.
+    pub(super) async fn status(&self) -> serde_json::Value {
+        let address = self.address("status").expect("it listens");
+        let mut connection = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     pub(super) async fn measures(&self, line: &str) {

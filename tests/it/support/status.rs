@@ -34,6 +34,7 @@ pub(crate) fn sources(admission: Arc<Admission>, health: Health) -> StatusSource
         health: Arc::new(health),
         table: "ConfigMap `portolan/portolan-table`".to_owned(),
         lock: "file `lock.txt`".to_owned(),
+        unrewritten: Arc::default(),
     }
 }
 
