@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{
@@ -16,6 +17,7 @@ mod inside;
 mod judge;
 mod policies;
 mod report;
+mod unrewritten;
 
 /// What `check` is asked.
 #[derive(Debug, Args)]
@@ -23,6 +25,9 @@ mod report;
     after_help = "What no rule speaks of is left as written: it is counted and fails nothing. In a namespace
 labelled `portolan.dev/rewrite: audit` images are only audited: each state says what would
 become of it, and fails nothing, since the Pod runs what is written.
+
+With --cluster, Pods that were admitted while no Portolan answered are named, and what mends them: most
+by `kubectl rollout restart`. They fail nothing.
 
 Examples:
   portolan check --table mirrors.yaml deploy/
@@ -59,7 +64,7 @@ pub(super) fn run(args: &CheckArgs, printer: &mut Printer) -> anyhow::Result<Exi
         let inputs = args.inputs.collect(args.tables.own_namespace(), client.as_ref(), printer).await?;
         let judge = judge::Judge::new(&table, &lock, &resolver, args.resolve_timeout);
         let judged = judge.all(&inputs.wanted).await;
-        let findings = match &client {
+        let (findings, unrewritten) = match &client {
             Some(client) => {
                 let mut findings = inside::findings(
                     &table,
@@ -70,11 +75,14 @@ pub(super) fn run(args: &CheckArgs, printer: &mut Printer) -> anyhow::Result<Exi
                 )
                 .await;
                 findings.extend(policies::findings(&table, client, &judged, printer).await);
-                findings
+                let own_namespace = args.tables.own_namespace();
+                let unrewritten =
+                    unrewritten::find(client, &inputs.namespaces, own_namespace, &judged, printer).await;
+                (findings, Some(unrewritten.context("cannot list the cluster's pods")?))
             }
-            None => Vec::new(),
+            None => (Vec::new(), None),
         };
-        let report = report::Report::new(judged, findings);
+        let report = report::Report::new(judged, findings, unrewritten);
         report.print(args.output, printer)?;
         Ok(match report.verdict() {
             ExitStatus::Yes if inputs.unread > 0 => ExitStatus::Unknown,

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::judge::{Judged, Locked, State};
+use super::{
+    judge::{Judged, Locked, State},
+    unrewritten::Unrewritten,
+};
 use crate::{
     cli::{ExitStatus, OutputFormat, Printer, inputs::Spot, printer::plain},
     image::Reference,
@@ -20,6 +23,9 @@ use crate::{
 pub(super) struct Report<'w> {
     images: Vec<Row<'w>>,
     findings: Vec<Finding>,
+    /// Of a cluster alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unrewritten: Option<Vec<Unrewritten>>,
     summary: Summary,
     #[serde(skip)]
     verdict: ExitStatus,
@@ -79,7 +85,11 @@ struct Summary {
 }
 
 impl<'w> Report<'w> {
-    pub(super) fn new(judged: Vec<Judged<'w>>, findings: Vec<Finding>) -> Self {
+    pub(super) fn new(
+        judged: Vec<Judged<'w>>,
+        findings: Vec<Finding>,
+        unrewritten: Option<Vec<Unrewritten>>,
+    ) -> Self {
         let verdict = verdict(&judged);
         let mut images: Vec<Row<'w>> = Vec::new();
         let mut positions = HashMap::new();
@@ -115,7 +125,7 @@ impl<'w> Report<'w> {
             states,
             audited,
         };
-        Self { images, findings, summary, verdict }
+        Self { images, findings, unrewritten, summary, verdict }
     }
 
     /// Whether all would run.
@@ -160,7 +170,15 @@ impl<'w> Report<'w> {
             lines.push(format!("{}: {}", finding.about, finding.message));
             lines.push(format!("  {}", finding.remedy));
         }
-        if !self.images.is_empty() || !self.findings.is_empty() {
+        let unrewritten = self.unrewritten.as_deref().unwrap_or_default();
+        if !unrewritten.is_empty() {
+            lines.push(String::new());
+            let pods: usize = unrewritten.iter().map(Unrewritten::count).sum();
+            let pods = if pods == 1 { "1 Pod".to_owned() } else { format!("{pods} Pods") };
+            lines.push(format!("{pods} as if admitted without Portolan, and what mends them:"));
+            lines.extend(unrewritten.iter().flat_map(Unrewritten::lines));
+        }
+        if !lines.is_empty() {
             lines.push(String::new());
         }
         lines.push(self.summary.text());
@@ -321,7 +339,7 @@ mod tests {
             message: "c\u{9b}d".into(),
             remedy: "e\u{1b}f\n".into(),
         };
-        let mut report = Report::new(Vec::new(), vec![finding]);
+        let mut report = Report::new(Vec::new(), vec![finding], None);
         report.images.push(row);
         insta::assert_snapshot!(report.lines().join("\n"), @r"
         missing  ngi�[31mnx�ok  all  r.corp/�nginx
