@@ -7,6 +7,7 @@ mod certs;
 mod check;
 mod duration;
 mod explain;
+mod export;
 mod image_list;
 mod images;
 mod inputs;
@@ -43,6 +44,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Say what becomes of an image, and why
     Explain(explain::ExplainArgs),
+    /// Write the mapping table in the words of other tools, for what the webhook does not reach
+    Export(export::ExportArgs),
     /// List every image that manifests, charts, lists or the running cluster name
     Images(images::ImagesArgs),
     /// Write the lock from what the mirrors hold now
@@ -90,6 +93,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Certs(args) => certs::run(&args, &mut printer),
         Command::Check(args) => check::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
+        Command::Export(args) => export::run(&args, &mut printer),
         Command::Images(args) => images::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Save(args) => save::run(&args, &mut printer),

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod cli;
 #[cfg(feature = "service")]
 pub mod cluster;
+pub mod foreign;
 pub mod image;
 pub mod inventory;
 pub mod lock;

@@ -154,7 +154,8 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
         if let Some(decision) = standing(field, old_image, &old_sources) {
             return decision;
         }
-        if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan"), PodOptOut::Honoured) {
+        if let Some(reason) = exemption(pod, field, &request.namespace, Some("portolan"), PodOptOut::Honoured)
+        {
             return Decision::kept(reason);
         }
         match plan(table, lock, field.image, field.pull, Some(&request.namespace)) {
@@ -172,7 +173,9 @@ fn decided(scene: &Scene, body: &[u8]) -> Option<Decided> {
     let extent = match (scope, old) {
         (Scope::EphemeralContainers, _) => Extent::ImagesOnly,
         (Scope::Pod, Some(_)) => Extent::Update(&old_sources),
-        (Scope::Pod, None) if whole_pod(pod, &request.namespace, Some("portolan"), PodOptOut::Honoured).is_some() => {
+        (Scope::Pod, None)
+            if whole_pod(pod, &request.namespace, Some("portolan"), PodOptOut::Honoured).is_some() =>
+        {
             Extent::ImagesOnly
         }
         (Scope::Pod, None) => Extent::Create,

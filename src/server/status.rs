@@ -24,7 +24,12 @@ use http::{StatusCode, Uri, header, uri::Authority};
 use serde::Serialize;
 use serde_json::Number;
 
-use super::{Health, LastLook, health::Standing, routes, unrewritten::{Look, Tally}};
+use super::{
+    Health, LastLook,
+    health::Standing,
+    routes,
+    unrewritten::{Look, Tally},
+};
 use crate::{
     admission::{Admission, Fight},
     table::{Mirror, Rule},

@@ -85,7 +85,7 @@ impl Mirror {
 
     /// What every image in this mirror begins with, on a segment boundary: the text before `{`, without its `/`; of
     /// a mirror with a tag or a digest, its repository.
-    pub(super) fn prefix(&self) -> &str {
+    pub fn prefix(&self) -> &str {
         self.part(0, self.placeholder.map_or(self.name_end, |start| start - 1))
     }
 

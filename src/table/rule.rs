@@ -5,7 +5,7 @@ use crate::image::Reference;
 use super::{
     mirror::Mirror,
     policy::{Fallback, LockMode, Pin, Policies},
-    source::Source,
+    source::{Shape, Source},
 };
 
 /// One row of the mapping table.
@@ -36,6 +36,19 @@ impl Rule {
     /// The source as written.
     pub fn source(&self) -> &str {
         self.source.as_str()
+    }
+
+    /// The source as references are compared with it: normalised, `*` and `*.` as they are.
+    pub fn normalised_source(&self) -> String {
+        match self.source.shape() {
+            Shape::Wildcard => format!("*.{}", self.source.key()),
+            Shape::Everything | Shape::Exact { .. } | Shape::Prefix => self.source.key().to_owned(),
+        }
+    }
+
+    /// Whether the source is a whole reference, with a tag or a digest.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.source.shape(), Shape::Exact { .. })
     }
 
     /// The patterns of the namespaces that it is for, as written; `None`: for all.

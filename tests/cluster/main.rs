@@ -29,12 +29,14 @@ mod node;
 mod outages;
 mod page;
 mod pods;
+mod policies;
 mod projects;
 mod release;
 mod serving;
 mod support;
 mod table;
 mod transfer;
+mod unrewritten;
 mod updates;
 mod validate;
 mod warm;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         namespaces::trials(),
         validate::trials(),
         chart::trials(),
+        policies::trials(),
+        unrewritten::trials(),
         fight::trials(),
         check::trials(),
         load::trials(),

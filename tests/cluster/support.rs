@@ -37,7 +37,7 @@ pub use process::{Process, free_port, installed};
 pub use registry::{Access, PASSWORD, Registry};
 pub use runtime::runtime;
 pub use scene::{LOGIN_SECRET, Scene};
-pub use shipped::{Shipped, start_as_account};
+pub use shipped::{Shipped, run_in, start_as_account};
 pub use site::Site;
 pub use tokens::TokenServer;
 pub use trial::{Missing, Outcome, trial};

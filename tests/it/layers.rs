@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "admission",
             "cluster",
+            "foreign",
             "image",
             "inventory",
             "lock",
@@ -29,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cluster", &["image", "lock", "metrics", "table"]),
+    ("foreign", &["image", "table"]),
     ("image", &[]),
     ("inventory", &["image"]),
     ("lock", &["image"]),
@@ -78,7 +80,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that compile without a runtime, and what they may not name.
-const PURE: &[&str] = &["image", "inventory", "lock", "review", "rewrite", "table"];
+const PURE: &[&str] = &["foreign", "image", "inventory", "lock", "review", "rewrite", "table"];
 const IMPURE_CRATES: &[&str] =
     &["arc_swap", "bytes", "futures", "http", "jiff", "rustls", "tokio", "tracing"];
 

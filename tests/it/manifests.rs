@@ -194,7 +194,8 @@ fn every_object_is_in_portolans_namespace() {
 }
 
 #[test]
-fn portolan_may_read_and_keep_some_things_in_its_own_namespace_look_at_pods_report_events_anywhere_and_be_trusted() {
+fn portolan_may_read_and_keep_some_things_in_its_own_namespace_look_at_pods_report_events_anywhere_and_be_trusted()
+ {
     let everywhere = json!([
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]},

@@ -63,8 +63,7 @@ pub(super) async fn find(
             let moves = |field: &crate::rewrite::Field<'_>| {
                 moved.get(&(field.image, namespace)).copied().unwrap_or_default()
             };
-            let images =
-                unrewritten(&listed.pod, namespace, Some(own_namespace), PodOptOut::Honoured, moves);
+            let images = unrewritten(&listed.pod, namespace, Some(own_namespace), PodOptOut::Honoured, moves);
             let Some(metadata) = listed.pod.metadata.as_ref().filter(|_| !images.is_empty()) else {
                 continue;
             };

@@ -18,6 +18,8 @@ use super::{Missing, Registry, api::Api, folder::folder, image::Image, kubectl::
 pub enum Plane {
     /// One for this test alone.
     Own,
+    /// One for this test alone that knows MutatingAdmissionPolicies, which are off by default.
+    OwnWithMutatingPolicies,
     /// One for this test alone, with a node that runs Pods.
     OwnWithNode,
     /// The one that most tests share. Its one node is an object only: nothing runs.
@@ -44,7 +46,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts it, or takes the one that runs already.
     pub fn of(plane: Plane) -> Result<Arc<Self>, Missing> {
-        if matches!(plane, Plane::Own | Plane::OwnWithNode) {
+        if matches!(plane, Plane::Own | Plane::OwnWithMutatingPolicies | Plane::OwnWithNode) {
             return Self::start(plane).map(Arc::new);
         }
         // Two tests that ask at once wait for one start.
@@ -59,6 +61,9 @@ impl ControlPlane {
         let mut command = Command::new(programs.join("control-plane"));
         // It wants an empty one.
         command.arg("up").arg("--dir").arg(folder.join("run"));
+        if plane == Plane::OwnWithMutatingPolicies {
+            command.arg("--mutating-policies");
+        }
         let has_node = matches!(plane, Plane::OwnWithNode | Plane::WithNode);
         let sandbox = if has_node {
             let registry = Registry::plain()?;

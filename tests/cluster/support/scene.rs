@@ -131,6 +131,11 @@ impl Scene {
         });
     }
 
+    /// Edits each entry of the webhook configuration.
+    pub fn edit_webhook(&self, edit: impl FnMut(&mut Value)) {
+        self.webhook.edit(edit);
+    }
+
     /// Has the API server call another Portolan from now on, or a moment later.
     pub fn call(&self, portolan: &Portolan) {
         self.webhook.edit(|webhook| {

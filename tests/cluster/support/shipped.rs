@@ -1,6 +1,14 @@
 //! Portolan as `manifests/base` installs it, but for where it runs: a process on loopback with its account's rights.
 
-use std::{ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -60,6 +68,16 @@ impl Shipped {
         wait_service_account(&shipped.plane.api, "default");
         wait_called(&shipped.plane.api, &shipped.portolan, "default");
         Ok(shipped)
+    }
+
+    /// Has nobody answer from now on, as if all replicas were away.
+    pub fn stop(&mut self) {
+        self.portolan.terminate();
+    }
+
+    /// Runs the command with a kubeconfig: exit code, stdout, stderr.
+    pub fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        run_in(&self.plane, arguments, input)
     }
 
     /// Starts it again after it was ended, and waits until the API server calls it.
@@ -136,6 +154,26 @@ impl Shipped {
         self.plane.api.create("/api/v1/namespaces", &namespace).unwrap();
         wait_service_account(&self.plane.api, name);
     }
+}
+
+/// Runs a command of Portolan's as the administrator of a cluster: exit code, stdout, stderr.
+pub fn run_in(plane: &ControlPlane, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let kubeconfig = &plane.kubectl.kubeconfig;
+    let mut child = Command::new(portolan::binary())
+        .args(arguments)
+        .env_clear()
+        .env("HOME", kubeconfig.parent().unwrap())
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Whoever reads no input closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 /// Portolan as a process with the rights of the account that was installed, and a certificate of its own.

@@ -61,10 +61,7 @@ async fn with_no_pod_opt_out_the_label_of_a_pod_counts_for_nothing() {
     let ignoring = |options: &mut Options| options.pod_opt_out = PodOptOut::Ignored;
     let strict = with_table(with_secret).options(ignoring).start();
     let created = strict.mutate(&opted_out).await;
-    assert_eq!(
-        created.object["spec"]["containers"][0]["image"],
-        pinned(&registry, "library/nginx", "1.25")
-    );
+    assert_eq!(created.object["spec"]["containers"][0]["image"], pinned(&registry, "library/nginx", "1.25"));
     assert_eq!(created.object["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
     // What else is left alone still is.
     let mirror_pod = pod().annotation("kubernetes.io/config.mirror", "x").create().0;

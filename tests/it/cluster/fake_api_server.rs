@@ -405,7 +405,9 @@ async fn pages(mood: Mood, items: &[Value], uri: &Uri) -> Response {
     let end = items.len().min(begin + limit);
     let token = if end < items.len() { end.to_string() } else { String::new() };
     let page = &items[begin..end];
-    json_body(&json!({"kind": "List", "metadata": {"resourceVersion": "1", "continue": token}, "items": page}))
+    json_body(
+        &json!({"kind": "List", "metadata": {"resourceVersion": "1", "continue": token}, "items": page}),
+    )
 }
 
 /// `list` and `watch`, of one named object or of the lock's.

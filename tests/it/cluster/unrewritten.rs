@@ -154,7 +154,8 @@ async fn a_missing_right_is_counted_and_said_once_and_costs_nothing_else() {
 async fn of_two_replicas_one_looks_and_where_nothing_is_carried_out_nobody_does() {
     let server = cluster().await;
     server.pods(|pods| pods.push(pod("shop", "web", "nginx")));
-    for arguments in [&["--mode", "audit", "--find-unrewritten", "100ms"][..], &["--find-unrewritten", "0s"]] {
+    for arguments in [&["--mode", "audit", "--find-unrewritten", "100ms"][..], &["--find-unrewritten", "0s"]]
+    {
         let serve = Serve::start_with(&server, arguments);
         serve.says(&["\nready\n"]).await;
         serve.measures("portolan_lease_held 1").await;

@@ -21,6 +21,8 @@ type cluster struct {
 	node       *node  // nil: none was asked for
 
 	sandboxImage string // what a Pod's sandbox on the node is made of; empty: containerd's own choice
+
+	mutatingPolicies bool // whether the API server knows MutatingAdmissionPolicies, which are off by default
 }
 
 // component is a process of a cluster that listens on one port of 127.0.0.1.
@@ -53,12 +55,12 @@ const (
 )
 
 // newCluster makes folder, links and keys; nothing runs yet.
-func newCluster(folder string, withNode bool, sandboxImage string) (*cluster, error) {
+func newCluster(folder string, withNode bool, sandboxImage string, mutatingPolicies bool) (*cluster, error) {
 	folder, err := makeFolder(folder)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{folder: folder, block: newBlock(0), sandboxImage: sandboxImage}
+	c := &cluster{folder: folder, block: newBlock(0), sandboxImage: sandboxImage, mutatingPolicies: mutatingPolicies}
 	if withNode {
 		if err := checkNode(); err != nil {
 			return nil, err

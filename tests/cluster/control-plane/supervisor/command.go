@@ -18,7 +18,7 @@ import (
 	"syscall"
 )
 
-const usage = `usage: control-plane up --dir DIR [--node [--sandbox-image REF]]
+const usage = `usage: control-plane up --dir DIR [--node [--sandbox-image REF]] [--mutating-policies]
 
 Starts etcd, kube-apiserver, kube-controller-manager and kube-scheduler on free ports of 127.0.0.1, with every
 file under DIR; prints one line of JSON when all are ready; ends all of them when standard input closes, or on
@@ -61,6 +61,7 @@ func up(arguments []string) int {
 	folder := flags.String("dir", "", "folder for all files of this run; is made, or must be empty")
 	withNode := flags.Bool("node", false, "also start a real node: containerd and kubelet (needs root)")
 	sandboxImage := flags.String("sandbox-image", "", "image of the sandbox of each Pod on the node, as containerd pulls it")
+	mutatingPolicies := flags.Bool("mutating-policies", false, "turn on MutatingAdmissionPolicy, beta and off by default in 1.35")
 	if err := flags.Parse(arguments); err != nil {
 		return 2
 	}
@@ -68,7 +69,7 @@ func up(arguments []string) int {
 		flags.Usage()
 		return 2
 	}
-	c, err := newCluster(*folder, *withNode, *sandboxImage)
+	c, err := newCluster(*folder, *withNode, *sandboxImage, *mutatingPolicies)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		return 2

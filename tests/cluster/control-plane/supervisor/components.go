@@ -35,7 +35,7 @@ func (c *cluster) etcdArguments(port string) []string {
 
 func (c *cluster) apiServerArguments(etcd *component) func(port string) []string {
 	return func(port string) []string {
-		return []string{
+		arguments := []string{
 			"--advertise-address", "127.0.0.1",
 			"--allow-privileged=true",
 			"--audit-log-path", c.path("logs", "audit.log"),
@@ -60,6 +60,13 @@ func (c *cluster) apiServerArguments(etcd *component) func(port string) []string
 			"--tls-cert-file", c.authority.path("kube-apiserver.crt"),
 			"--tls-private-key-file", c.authority.path("kube-apiserver.key"),
 		}
+		if c.mutatingPolicies {
+			arguments = append(arguments,
+				"--feature-gates", "MutatingAdmissionPolicy=true",
+				"--runtime-config", "admissionregistration.k8s.io/v1beta1=true",
+			)
+		}
+		return arguments
 	}
 }
 
