@@ -12,6 +12,7 @@ mod check;
 mod explain;
 mod explain_mirrors;
 mod explain_pods;
+mod export;
 mod images;
 mod lock;
 mod same_as_webhook;

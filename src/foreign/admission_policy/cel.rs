@@ -60,7 +60,7 @@ impl Program {
             by_source.iter().map(|(source, rules)| (source.clone(), scopes(rules, action))).collect()
         };
         Self {
-            judging: scopes(|rule| if rule.keep() { KEPT } else { "+" }),
+            judging: scopes(judged),
             rewriting: scopes(|rule| rule.mirrors().first().map_or(KEPT, Mirror::as_str)),
             inside,
             registries: mirrors().map(|mirror| mirror.registry().to_owned()).collect(),
@@ -71,15 +71,15 @@ impl Program {
     /// Up to `moved`: the images, as written, that a rule would have moved.
     pub(super) fn judged(&self) -> Vec<Variable> {
         let mut variables = self.looked_up(&self.judging);
-        let moved = "variables.found.filter(f, !f[5].startsWith('- ')).map(f, f[1].substring(1))";
-        variables.push(("moved".into(), moved.into()));
+        let moved = format!("variables.found.filter(f, {MOVES}).map(f, f[1].substring(1))");
+        variables.push(("moved".into(), moved));
         variables
     }
 
     /// Up to `moved`: the key of each field that changes, with its new text.
     pub(super) fn rewritten(&self) -> Vec<Variable> {
         let mut variables = self.looked_up(&self.rewriting);
-        variables.push(("moved".into(), MOVED.into()));
+        variables.push(("moved".into(), format!("variables.found.filter(f, {MOVES})\n{MOVED}")));
         variables
     }
 
@@ -168,6 +168,17 @@ impl Depth {
     }
 }
 
+/// What a policy that only judges has to know of a rule: whether it moves images, and whether it cannot move some.
+fn judged(rule: &Rule) -> &str {
+    if rule.keep() {
+        KEPT
+    } else if rule.mirrors().iter().all(|mirror| mirror.as_str().contains(PLACEHOLDER)) {
+        PLACEHOLDER
+    } else {
+        "+"
+    }
+}
+
 /// The rules of one source as one text: `action pattern`, by commas, the most specific pattern first; no pattern: all
 /// namespaces. A pattern that no namespace can have is left out.
 fn scopes(rules: &[&Rule], action: fn(&Rule) -> &str) -> String {
@@ -248,6 +259,13 @@ fn look_up(chunks: &[Variable], key: &str) -> String {
     text
 }
 
+/// Whether what was found moves its image: not as an exception, nor where a registry is no segment of a path.
+const MOVES: &str = "\
+!f[5].startsWith('- ') && !(f[5].split(' ')[0].contains('{registry}') && f[2].matches('[A-Z[]'))";
+
+/// Stands for the registry in a mirror.
+const PLACEHOLDER: &str = "{registry}";
+
 /// The action of a rule with `keep: true`.
 const KEPT: &str = "-";
 
@@ -313,7 +331,6 @@ r[2].lowerAscii().matches('^(localhost|127([.][0-9]+){3}|.*[.]svc([.]cluster[.]l
 /// The key of each field that changes, and its new text. Of a source longer than the name, which is a whole reference,
 /// nothing is carried over.
 const MOVED: &str = "\
-variables.found.filter(f, !f[5].startsWith('- '))
 .map(f, [f[0].substring(1), f[5].split(' ')[0].replace('{registry}', f[2].substring(1).replace(':', '_')), f[5].split(' ')[1],
   f[2].substring(1), f[3].substring(1), f[4]])
 .map(m, [m[0], m[2].startsWith('*') ? m[1] + m[4].substring(size(m[3])) + m[5]

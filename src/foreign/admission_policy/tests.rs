@@ -26,7 +26,7 @@ fn sources_are_keys_with_their_scopes_the_most_specific_first() {
         "'docker.io': '+ '",
         "'docker.io/acme/debug': '- '",
         "'docker.io/library/nginx:1.25': '+ '",
-        "'*.gcr.io': '+ ^shop$,+ ^team-a.*$,+ ^team-.*$,+ ^.*$'",
+        "'*.gcr.io': '{registry} ^shop$,+ ^team-a.*$,{registry} ^team-.*$,{registry} ^.*$'",
         // What is inside a mirror, and what holds one.
         "'r.corp': ''",
         "'r.corp/hard/nginx': ''",
