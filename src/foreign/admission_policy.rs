@@ -48,7 +48,7 @@ pub fn validating_admission_policy(table: &Table, cover: &Cover) -> Result<Expor
     let mut yaml = Yaml::default();
     let about = "Refuses Pods whose images Portolan would have moved and did not, as while it was away.";
     yaml.comment(&format!("{MADE} {about}"));
-    let kind = Kind { kind: "ValidatingAdmissionPolicy", version: "v1", name: "portolan-images" };
+    let kind = Named { kind: "ValidatingAdmissionPolicy", version: "v1", name: "portolan-images" };
     yaml.policy(&kind, cover, "Fail");
     yaml.variables(&program.judged());
     yaml.line(1, "validations:");
@@ -96,7 +96,7 @@ pub fn mutating_admission_policy(table: &Table, cover: &Cover) -> Result<Exporte
     let mut yaml = Yaml::default();
     let about = "Moves images into the first mirror of their rule, without a digest.";
     yaml.comment(&format!("{MADE} {about}"));
-    let kind = Kind { kind: "MutatingAdmissionPolicy", version: "v1beta1", name: "portolan-prefixes" };
+    let kind = Named { kind: "MutatingAdmissionPolicy", version: "v1beta1", name: "portolan-prefixes" };
     yaml.policy(&kind, cover, "Ignore");
     yaml.line(1, "reinvocationPolicy: IfNeeded");
     yaml.variables(&program.rewritten());
@@ -138,7 +138,7 @@ pub fn mutating_admission_policy(table: &Table, cover: &Cover) -> Result<Exporte
 }
 
 /// What a policy is called.
-struct Kind {
+struct Named {
     kind: &'static str,
     version: &'static str,
     name: &'static str,

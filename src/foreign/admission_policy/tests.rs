@@ -47,8 +47,8 @@ fn sources_are_keys_with_their_scopes_the_most_specific_first() {
 
 #[test]
 fn what_a_policy_cannot_say_is_warned_of_once_with_its_rules() {
-    let many: String =
-        (0..7).map(|number| format!("  - {{source: a{number}.io, mirrors: [r.corp/a]}}\n")).collect();
+    let rule = |number| format!("  - {{source: a{number}.io, mirrors: [r.corp/a]}}\n");
+    let many = (0..7).map(rule).collect::<Vec<_>>().concat();
     let said = |exported: Result<Exported, TooLargeError>| exported.unwrap().warnings;
     let warnings = said(validating_admission_policy(&table(RULES), &cover()));
     let begin = |text: &str| warnings.iter().filter(|warning| warning.starts_with(text)).count();
@@ -97,7 +97,7 @@ fn no_expression_is_longer_than_cel_takes_and_no_object_than_is_stored() {
         let rule = |number| {
             format!("  - {{source: registry.example.com/team-{number}, mirrors: [r.corp/team-{number}]}}\n")
         };
-        (0..count).map(rule).collect()
+        (0..count).map(rule).collect::<Vec<_>>().concat()
     };
     let exported = validating_admission_policy(&table(&rules(10_000)), &cover()).unwrap();
     let longest = exported.text.split("expression: |-").map(|text| text.chars().count()).max().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cover, Exported, Kind, LabelledPods, MOST_APPLIED, MOST_BYTES, TooLargeError, cel::Variable};
+use super::{Cover, Exported, LabelledPods, MOST_APPLIED, MOST_BYTES, Named, TooLargeError, cel::Variable};
 
 /// A document that is being written.
 #[derive(Default)]
@@ -31,8 +31,8 @@ impl Yaml {
     }
 
     /// Everything that both policies begin with: what they are called, and which requests they are about.
-    pub(super) fn policy(&mut self, kind: &Kind, cover: &Cover, failure_policy: &str) {
-        let Kind { kind, version, name } = kind;
+    pub(super) fn policy(&mut self, kind: &Named, cover: &Cover, failure_policy: &str) {
+        let Named { kind, version, name } = kind;
         self.line(0, &format!("apiVersion: admissionregistration.k8s.io/{version}"));
         self.line(0, &format!("kind: {kind}"));
         self.line(0, &format!("metadata: {{name: {name}}}"));
@@ -74,8 +74,8 @@ impl Yaml {
     }
 
     /// What puts the policy into force.
-    pub(super) fn binding(&mut self, kind: &Kind, further: &[&str]) {
-        let Kind { kind, version, name } = kind;
+    pub(super) fn binding(&mut self, kind: &Named, further: &[&str]) {
+        let Named { kind, version, name } = kind;
         self.line(0, "---");
         self.line(0, &format!("apiVersion: admissionregistration.k8s.io/{version}"));
         self.line(0, &format!("kind: {kind}Binding"));

@@ -18,7 +18,7 @@ use super::{Missing, Registry, api::Api, folder::folder, image::Image, kubectl::
 pub enum Plane {
     /// One for this test alone.
     Own,
-    /// One for this test alone that knows MutatingAdmissionPolicies, which are off by default.
+    /// One for this test alone that knows `MutatingAdmissionPolicy`, which are off by default.
     OwnWithMutatingPolicies,
     /// One for this test alone, with a node that runs Pods.
     OwnWithNode,
