@@ -213,7 +213,8 @@ async fn a_start_does_not_wait_for_answers_that_it_may_not_read() {
 async fn kept_answers_can_be_switched_off() {
     let server = FakeApiServer::start().await;
     server.put("configmaps", TABLE, &table(GOOD));
-    let serve = Serve::start_with(&server, &["--keep-answers", "0"]);
+    // What else the Lease is for.
+    let serve = Serve::start_with(&server, &["--keep-answers", "0", "--find-unrewritten", "0s"]);
     serve.says(&["\nready\n"]).await;
     serve.measures("portolan_lease_held 0").await;
     assert_eq!(of_answers(&server), Vec::<String>::new());
