@@ -59,11 +59,10 @@ async fn the_own_namespace_and_whether_pods_may_opt_out_are_as_they_are_said() {
 async fn a_table_that_cannot_be_read_or_is_too_large_is_no_policy() {
     let folder = folder();
     folder.write("broken.yaml", "rules: 7");
-    let mut rules = TABLE.to_owned();
-    for number in 0..30_000 {
-        rules +=
-            &format!("  - {{source: registry.example.com/team-{number}, mirrors: [r.corp/team-{number}]}}\n");
-    }
+    let rule = |number| {
+        format!("  - {{source: registry.example.com/team-{number}, mirrors: [r.corp/team-{number}]}}\n")
+    };
+    let rules = TABLE.to_owned() + &(0..30_000).map(rule).collect::<Vec<_>>().concat();
     folder.write("large.yaml", &rules);
     for (table, said) in [
         ("absent.yaml", "cannot read the mapping table `absent.yaml`"),
