@@ -19,7 +19,7 @@ use crate::{
     cluster::{CallError, Client, Lease, Listed, read_list, read_live_pods},
     lock::Lock,
     review::{ListedNamespace, ListedPod, ParseListError},
-    rewrite::{Calling, Mode, Plan, plan, unrewritten},
+    rewrite::{Calling, Field, Mode, plan, unrewritten},
     table::Table,
     tls::wall_clock,
 };
@@ -214,16 +214,14 @@ impl Judge<'_> {
         if self.namespaces.0.get(namespace) != Some(&Calling::Called(Mode::Enforce)) {
             return false;
         }
-        let mut scratch = String::new();
         let options = self.options;
         let own_namespace = options.own_namespace.as_deref();
-        let moves = |field: &_| self.moves(field, namespace, &mut scratch);
+        let moves = |field: &_| self.moves(field, namespace);
         !unrewritten(&listed.pod, namespace, own_namespace, options.pod_opt_out, moves).is_empty()
     }
 
-    fn moves(&self, field: &crate::rewrite::Field<'_>, namespace: &str, scratch: &mut String) -> bool {
-        let plan: Plan = plan(self.table, self.lock, field.image, field.pull, Some(namespace), scratch);
-        plan.would_move()
+    fn moves(&self, field: &Field<'_>, namespace: &str) -> bool {
+        plan(self.table, self.lock, field.image, field.pull, Some(namespace)).would_move()
     }
 }
 

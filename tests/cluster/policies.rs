@@ -335,7 +335,7 @@ fn prefixes_are_rewritten_without_portolan_as_it_would_have_written_them() -> Ou
 
 /// What the webhook's own code makes of an image.
 fn decided(table: &Table, namespace: &str, image: &str) -> Plan {
-    plan(table, &Lock::default(), image, Pull::Sometimes, Some(namespace), &mut String::new())
+    plan(table, &Lock::default(), image, Pull::Sometimes, Some(namespace))
 }
 
 fn write_table(rules: &str) -> PathBuf {
