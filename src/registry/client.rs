@@ -70,7 +70,11 @@ impl Client {
         let transport = self.transport.meant_for(purpose);
         let known = self.challenge.load_full();
         let first = match known.as_deref() {
-            Some(challenge) => self.authorization(challenge, scope, login, &transport).await?,
+            Some(challenge) => {
+                let met = self.authorization(challenge, scope, login, &transport).await;
+                // It may name a token service that is no more: the registry is asked anew what it wants.
+                met.inspect_err(|_| self.challenge.store(None))?
+            }
             None => None,
         };
         let header = first.as_ref().map(|authorization| authorization.header.clone());

@@ -191,3 +191,22 @@ async fn unchanged_endpoints_keep_their_tokens_when_others_change() {
     assert_eq!(registry.count("GET", "/token"), 1);
     assert_eq!(registry.count("HEAD", "/v2/"), 3);
 }
+
+#[tokio::test]
+async fn a_token_service_that_is_no_more_is_forgotten_and_the_registry_asked_anew() {
+    for realm in ["http://127.0.0.1:1/token", "http://[,=;"] {
+        let registry = FakeRegistry::builder().tokens("robot", "s3cret").start().await;
+        let digest = registry.put("team/app", "v1", &manifest("app"));
+        let resolver = with_login(forgetful(), &registry, password(&registry, "robot", "s3cret"));
+        let image = format!("{}/team/app:v1", registry.host());
+        registry.fault(Fault::Unauthorized(format!(r#"Bearer realm="{realm}""#)));
+        for _ in 0..3 {
+            assert_eq!(resolve(&resolver, &[&image]).await, Answer::Unavailable { mirror: 0 }, "{realm}");
+        }
+        registry.heal();
+        // One more may go by what was learnt before.
+        resolve(&resolver, &[&image]).await;
+        let answer = resolve(&resolver, &[&image]).await;
+        assert_eq!(answer, found(0, &digest, AnswerSource::Registry), "{realm}");
+    }
+}
