@@ -7,7 +7,7 @@
 //!
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
-//! `flight`s under way, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
+//! `flight`s under way in their `lane`, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
 //! processes, `resolver` asks in order, `refresh` asks again in the background, `verify` looks for locked digests
 //! there, and `heard` is for `explain`. `content` moves manifests and blobs.
 //!
@@ -26,6 +26,7 @@ mod endpoint;
 mod flight;
 mod heard;
 mod host;
+mod lane;
 mod manifest;
 mod memory;
 mod past;

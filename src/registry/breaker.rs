@@ -32,6 +32,15 @@ pub(super) enum Permit {
     Probe,
 }
 
+/// How long a registry that failed is left alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pause {
+    /// As long as we leave alone whoever fails.
+    Ours(Duration),
+    /// As long as it asked for itself, whatever pause it is in.
+    Wished(Duration),
+}
+
 impl Breaker {
     /// Whether a caller may ask now. A [`Permit::Probe`] is given once per pause.
     pub(super) fn permit(&self, now: Instant, pause: Duration) -> Permit {
@@ -64,14 +73,17 @@ impl Breaker {
     /// A request begun at `begun` has no answer at `now`. Whether the registry is newly left alone.
     ///
     /// It says nothing if a request begun later was answered: that one request hangs, the registry does not.
-    pub(super) fn failed(&self, begun: Instant, now: Instant, pause: Duration) -> bool {
+    pub(super) fn failed(&self, begun: Instant, now: Instant, pause: Pause) -> bool {
         self.with(|state| {
             if state.answered.is_some_and(|answered| begun < answered) {
                 return false;
             }
-            // In a pause it is no news; a probe has begun the next one when it was permitted.
             let newly = state.left_alone_until.is_none();
-            state.left_alone_until.get_or_insert(now + pause);
+            match pause {
+                // In a pause it is no news; a probe has begun the next one when it was permitted.
+                Pause::Ours(pause) => _ = state.left_alone_until.get_or_insert(now + pause),
+                Pause::Wished(pause) => state.left_alone_until = Some(now + pause),
+            }
             newly
         })
     }
@@ -86,6 +98,7 @@ mod tests {
     use super::*;
 
     const PAUSE: Duration = Duration::from_secs(10);
+    const OURS: Pause = Pause::Ours(PAUSE);
 
     fn moments() -> impl Fn(u64) -> Instant {
         let start = Instant::now();
@@ -96,7 +109,7 @@ mod tests {
     fn a_registry_that_failed_is_left_alone_then_probed_once() {
         let (breaker, at) = (Breaker::default(), moments());
         assert_eq!(breaker.permit(at(0), PAUSE), Permit::Ask);
-        assert!(breaker.failed(at(0), at(2), PAUSE));
+        assert!(breaker.failed(at(0), at(2), OURS));
         assert_eq!(breaker.permit(at(11), PAUSE), Permit::LeftAlone);
         assert_eq!(breaker.left_alone_for(at(11)), Some(Duration::from_secs(1)));
         assert_eq!(breaker.permit(at(12), PAUSE), Permit::Probe);
@@ -108,7 +121,7 @@ mod tests {
     #[test]
     fn an_answer_however_late_ends_the_pause() {
         let (breaker, at) = (Breaker::default(), moments());
-        breaker.failed(at(0), at(2), PAUSE);
+        breaker.failed(at(0), at(2), OURS);
         assert!(breaker.answered(at(0)));
         assert_eq!(breaker.permit(at(3), PAUSE), Permit::Ask);
         assert!(!breaker.answered(at(3)), "it was back already");
@@ -117,12 +130,12 @@ mod tests {
     #[test]
     fn only_the_first_failure_of_a_pause_is_news_and_none_prolongs_it() {
         let (breaker, at) = (Breaker::default(), moments());
-        assert!(breaker.failed(at(0), at(2), PAUSE));
-        assert!(!breaker.failed(at(1), at(3), PAUSE));
+        assert!(breaker.failed(at(0), at(2), OURS));
+        assert!(!breaker.failed(at(1), at(3), OURS));
         assert_eq!(breaker.permit(at(12), PAUSE), Permit::Probe);
-        assert!(!breaker.failed(at(12), at(14), PAUSE), "a failed probe is no news");
+        assert!(!breaker.failed(at(12), at(14), OURS), "a failed probe is no news");
         assert_eq!(breaker.permit(at(22), PAUSE), Permit::Probe);
-        assert!(!breaker.failed(at(0), at(33), PAUSE), "nor is one from before");
+        assert!(!breaker.failed(at(0), at(33), OURS), "nor is one from before");
         assert_eq!(breaker.permit(at(33), PAUSE), Permit::Probe);
     }
 
@@ -130,8 +143,19 @@ mod tests {
     fn a_request_that_hangs_while_later_ones_are_answered_says_nothing() {
         let (breaker, at) = (Breaker::default(), moments());
         breaker.answered(at(5));
-        assert!(!breaker.failed(at(4), at(30), PAUSE));
+        assert!(!breaker.failed(at(4), at(30), OURS));
         assert_eq!(breaker.permit(at(30), PAUSE), Permit::Ask);
-        assert!(breaker.failed(at(5), at(30), PAUSE), "begun no earlier");
+        assert!(breaker.failed(at(5), at(30), OURS), "begun no earlier");
+    }
+
+    #[test]
+    fn a_registry_that_says_for_how_long_is_left_alone_for_that_long() {
+        let (breaker, at) = (Breaker::default(), moments());
+        assert!(breaker.failed(at(0), at(0), Pause::Wished(Duration::from_secs(60))));
+        assert!(!breaker.failed(at(0), at(1), OURS), "what fails beside it does not shorten that");
+        assert_eq!(breaker.permit(at(59), PAUSE), Permit::LeftAlone);
+        assert_eq!(breaker.permit(at(60), PAUSE), Permit::Probe);
+        assert!(!breaker.failed(at(60), at(60), Pause::Wished(Duration::from_secs(2))));
+        assert_eq!(breaker.permit(at(62), PAUSE), Permit::Probe, "the probe heard so");
     }
 }

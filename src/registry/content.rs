@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER},
+    header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE},
 };
 
 use super::{
@@ -260,8 +260,8 @@ impl ContentError {
             FetchError::Transport(error) => Self::of(error),
             FetchError::Token(error) => match &*error {
                 TokenError::Refused => Self::Unauthorized { status: None },
-                TokenError::Status { status } if *status == 429 || *status >= 500 => {
-                    Self::Busy { status: *status, retry_after: None }
+                TokenError::Status { status, retry_after } if *status == 429 || *status >= 500 => {
+                    Self::Busy { status: *status, retry_after: retry_after.map(bounded_wish) }
                 }
                 TokenError::BadAnswer | TokenError::BadRealm | TokenError::Status { .. } => {
                     Self::Protocol { what: "leads to no token that can be used" }
@@ -298,10 +298,12 @@ async fn accept(reply: Reply, accepted: &[StatusCode]) -> Result<Response, Conte
 }
 
 fn busy(response: &Response) -> ContentError {
-    let seconds =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let retry_after = seconds.map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST_WISH));
+    let retry_after = transport::retry_after(response).map(bounded_wish);
     ContentError::Busy { status: response.status().as_u16(), retry_after }
+}
+
+fn bounded_wish(wish: Duration) -> Duration {
+    wish.min(LONGEST_WISH)
 }
 
 async fn refused(response: Response) -> ContentError {

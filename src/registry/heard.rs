@@ -103,6 +103,7 @@ impl Listener {
                     (Verdict::Found(digest), _) => Said::Found(digest.clone()),
                     (Verdict::Missing, _) => Said::Missing,
                     (Verdict::Unauthorized, _) => Said::Unauthorized,
+                    (Verdict::Unavailable, Some(FetchError::LeftAlone)) => Said::Paused,
                     (Verdict::Unavailable, Some(FetchError::Timeout)) => Said::Timeout,
                     (Verdict::Unavailable, Some(FetchError::Transport(_))) => Said::Unreachable,
                     (Verdict::Unavailable, _) => Said::Failed,
@@ -119,6 +120,7 @@ impl Listener {
                 (false, said, Some(REMEMBERED.to_owned()))
             }
             Asked::Late => (true, Said::Timeout, Some("the registry did not answer in time".to_owned())),
+            Asked::Crowded => (false, Said::Failed, Some(FetchError::Crowded.to_string())),
             Asked::LeftAlone => (false, Said::Paused, None),
         };
         self.hear(reference, is_asked, said, detail, elapsed);

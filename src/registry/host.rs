@@ -2,18 +2,24 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{
-    breaker::{Breaker, Permit},
+    breaker::{Breaker, Pause, Permit},
     client::Client,
     credentials::ScopedLogin,
     endpoint::{ConfigureError, EndpointConfig},
     flight::Flights,
+    lane::{Lane, MAX_UNDER_WAY},
     manifest::{self, FetchError},
     memory::{Key, Probe},
     past::LoginName,
@@ -32,6 +38,11 @@ pub(super) struct Host {
     origin: ArcSwapOption<Box<str>>,
     client: Client,
     breaker: Breaker,
+    /// Whether its last answer, or the want of one, was slower than who has another answer waits for.
+    is_slow: AtomicBool,
+    /// Wakes who waits for the registry when it is found to be silent.
+    silence: Notify,
+    pub(super) lane: Lane,
     pub(super) flights: Arc<Flights<Key, Fetched>>,
 }
 
@@ -76,7 +87,10 @@ impl Host {
             origin: ArcSwapOption::empty(),
             client: Client::new(url, transport),
             breaker: Breaker::default(),
-            flights: Flights::new(),
+            is_slow: AtomicBool::new(false),
+            silence: Notify::new(),
+            lane: Lane::new(),
+            flights: Flights::new(MAX_UNDER_WAY),
         })
     }
 
@@ -122,7 +136,7 @@ impl Host {
 
     /// Whether somebody may ask now.
     pub(super) fn permit(&self, now: Instant, pause: Duration) -> Permit {
-        self.breaker.permit(now, pause)
+        self.breaker.permit(now, with_jitter(pause))
     }
 
     /// How much longer nobody asks; `None`: someone may.
@@ -130,16 +144,38 @@ impl Host {
         self.breaker.left_alone_for(now)
     }
 
+    /// Ready when the registry is found to be silent after this call. It says nothing about one that is already.
+    pub(super) fn falls_silent(&self) -> Notified<'_> {
+        self.silence.notified()
+    }
+
+    /// Whether it was slow to answer last.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
     /// The registry answered a request begun at `begun`.
-    pub(super) fn answered(&self, begun: Instant) {
+    pub(super) fn answered(&self, begun: Instant, now: Instant) {
+        self.is_slow.store(now.saturating_duration_since(begun) >= SLOW, Ordering::Relaxed);
         if self.breaker.answered(begun) {
             tracing::info!(mirror = self.name(), "registry is back");
         }
     }
 
     /// The registry did not answer a request begun at `begun`, or not as a registry does.
+    ///
+    /// It is left alone for `pause`, or for as long as it said, unless nobody is ever left alone (`pause` is zero).
     pub(super) fn failed(&self, begun: Instant, now: Instant, pause: Duration, error: &FetchError) {
+        let pause = match error.retry_after() {
+            Some(wish) if !pause.is_zero() => Pause::Wished(wish.clamp(SHORTEST_WISH, LONGEST_WISH)),
+            _ => Pause::Ours(with_jitter(pause)),
+        };
         if self.breaker.failed(begun, now, pause) {
+            // What went wrong otherwise went wrong for one request; the others have their own answers any moment.
+            if matches!(error, FetchError::Timeout) {
+                self.is_slow.store(true, Ordering::Relaxed);
+                self.silence.notify_waiters();
+            }
             tracing::warn!(
                 mirror = self.name(),
                 error = %Chain(error),
@@ -179,8 +215,37 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// A pause and at most a twentieth more, so that replicas do not come back to a registry in step.
+fn with_jitter(pause: Duration) -> Duration {
+    // Every `RandomState` is seeded anew.
+    let thousandths = u32::try_from(RandomState::new().hash_one(()) % 1000).unwrap_or(0);
+    pause + pause / 20 * thousandths / 1000
+}
+
+/// From when on an answer is slow: half of the time that an admission waits, unless told otherwise.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How long a registry is left alone that says how long it wants to be.
+const SHORTEST_WISH: Duration = Duration::from_secs(1);
+const LONGEST_WISH: Duration = Duration::from_mins(5);
+
 /// How long a fetch goes on; longer than any admission waits, because a late answer serves the next one.
 const FETCH_TIME: Duration = Duration::from_secs(30);
 
 /// The most characters of an error that are logged.
 const MAX_TEXT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_pauses_need_be_the_same_and_none_is_shorter_or_much_longer() {
+        let pauses: BTreeSet<_> = (0..100).map(|_| with_jitter(Duration::from_secs(10))).collect();
+        assert!(pauses.len() > 50, "{} different ones", pauses.len());
+        assert!(pauses.iter().all(|pause| (10_000..=10_500).contains(&pause.as_millis())), "{pauses:?}");
+        assert_eq!(with_jitter(Duration::ZERO), Duration::ZERO);
+    }
+}

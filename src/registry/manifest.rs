@@ -1,6 +1,6 @@
 //! Which digest a registry has for a reference (distribution-spec §pulling-manifests).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{
     Method, Response, StatusCode,
@@ -23,12 +23,16 @@ pub(super) enum FetchError {
     BadUrl,
     #[error("the digest that the registry names is not that of its bytes")]
     DigestMismatch,
+    #[error("too many requests for the registry are under way")]
+    Crowded,
+    #[error("the registry is left alone, as it did not answer a while ago")]
+    LeftAlone,
     #[error("the registry says that it does not exist")]
     Missing,
     #[error("the registry's answer is no manifest")]
     NotManifest,
     #[error("the registry answered with status {status}")]
-    Status { status: u16 },
+    Status { status: u16, retry_after: Option<Duration> },
     #[error("the registry did not answer in time")]
     Timeout,
     #[error("cannot get a token")]
@@ -44,9 +48,21 @@ impl FetchError {
     pub(super) fn is_answer(&self) -> bool {
         match self {
             Self::DigestMismatch | Self::Missing | Self::NotManifest | Self::Unauthorized { .. } => true,
-            Self::BadUrl | Self::Status { .. } | Self::Timeout => false,
+            Self::BadUrl | Self::Crowded | Self::LeftAlone | Self::Status { .. } | Self::Timeout => false,
             Self::Token(error) => matches!(**error, TokenError::BadRealm | TokenError::Refused),
             Self::Transport(error) => matches!(error, TransportError::TooLong { .. }),
+        }
+    }
+
+    /// How long the registry, or its token service, wants to be left alone, if it says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Token(error) => match &**error {
+                TokenError::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -128,7 +144,10 @@ impl Ask<'_> {
             status @ (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {
                 Err(FetchError::Unauthorized { status: status.as_u16() })
             }
-            status => Err(FetchError::Status { status: status.as_u16() }),
+            status => {
+                let retry_after = transport::retry_after(&reply.response);
+                Err(FetchError::Status { status: status.as_u16(), retry_after })
+            }
         }
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Held {
 pub(super) enum Refusal {
     Missing,
     Unauthorized,
+    /// It answered, and the answer is of no use.
+    Unusable,
 }
 
 /// A digest and its times.
@@ -113,6 +115,11 @@ impl Memory {
         let refused = self.refusals.get(&probe)?;
         let age = now.saturating_duration_since(refused.at);
         self.policy.refusal_holds(age, always).then_some(refused.refusal)
+    }
+
+    /// Whether the last that was heard was a refusal, however long ago.
+    pub(super) fn was_refused(&self, probe: Probe<'_>) -> bool {
+        self.refusals.contains_key(&probe)
     }
 
     /// Keeps an answer in place of whatever was known.

@@ -8,13 +8,16 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
-use super::{memory::Key, resolver::Resolver};
+use super::{
+    memory::Key,
+    resolver::{Resolver, Wait},
+};
 
 impl Resolver {
     /// Asks again, for ever, for what was used lately, before it ages; a few at a time, spread over the fresh time.
     ///
-    /// A registry that is left alone is not asked, and when its pause is over this may be the probe. Dropping the
-    /// future stops it; fetches under way go on to their end.
+    /// A registry that is left alone is not asked, and when its pause is over this may be the probe, which keeps
+    /// nothing waiting. Dropping the future stops it; fetches under way go on to their end.
     pub async fn refresh_forever(&self) {
         let turn = (self.shared.policy.fresh_for / TURNS).clamp(SHORTEST_TURN, LONGEST_TURN);
         let mut turns = tokio::time::interval(turn);
@@ -45,7 +48,7 @@ impl Resolver {
             self.shared.counters.refreshed.count();
             // However fresh the answer is that we have.
             let known = |_| None;
-            self.shared.ask(&host, &key.reference, now + PATIENCE, known).await;
+            self.shared.ask(&host, &key.reference, Wait::UnlessProbe(now + PATIENCE), known).await;
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each step goes through the mirrors in order and takes the first that knows: a fresh answer, then asking, then an
 //! answer grown stale. A mirror that is left alone counts as unavailable; one with another behind it gets half of the
-//! time left. A fetch goes on when its asker gives up, and what it brings is kept.
+//! time left. A fetch goes on when its asker gives up, and what it brings is kept. Who has an answer grown stale, or
+//! another mirror to ask, does not wait for a registry whose last word was no good: it is asked again beside him.
 
 use std::{
     fmt,
@@ -10,13 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     answer::{Answer, AnswerSource, Question, RegistryStatus, Status},
     breaker::Permit,
     counters::Counters,
     credentials::Credentials,
     endpoint::{ConfigureError, EndpointConfig},
-    flight::{Boarded, Late},
+    flight::{Begun, Boarded, Late},
     heard::{Heard, Listener},
     host::{Chain, Fetched, Host, Verdict},
     manifest::FetchError,
@@ -72,6 +75,7 @@ impl Resolver {
                 memory: Memory::new(policy, Instant::now()),
                 registries: Registries::new(Trust::load()),
                 counters: Counters::default(),
+                waiting: Semaphore::new(MAX_WAITING),
                 listener,
             }),
         }
@@ -152,7 +156,8 @@ impl Resolver {
                     let left = deadline.saturating_duration_since(now);
                     let patience = if behind { left / 2 } else { left };
                     let known = |now| shared.known(reference, host, now, question.always);
-                    let asked = shared.ask(host, reference, now + patience, known).await;
+                    let wait = shared.wait(host, reference, now, now + patience, behind);
+                    let asked = shared.ask(host, reference, wait, known).await;
                     shared.listener.hear_asked(reference, &asked, now.elapsed());
                     match asked {
                         Asked::Answered(Fetched { verdict: Verdict::Found(digest), .. }) => {
@@ -203,6 +208,8 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) registries: Registries,
     pub(super) counters: Counters,
+    /// One permit for each image that is waited for.
+    waiting: Semaphore,
     listener: Listener,
 }
 
@@ -216,10 +223,23 @@ pub(super) enum Standing {
     Unavailable,
 }
 
+/// How long who asks waits for the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wait {
+    /// Not at all; the answer is for who comes later.
+    No,
+    /// Until then, but not for a probe.
+    UnlessProbe(Instant),
+    /// Until then.
+    Until(Instant),
+}
+
 /// What came of asking.
 pub(super) enum Asked {
     /// The registry said so, or a fetch failed.
     Answered(Fetched),
+    /// Nobody was asked: too many ask already.
+    Crowded,
     /// It became known meanwhile.
     Known(Verdict),
     /// There was no answer in time.
@@ -232,7 +252,7 @@ impl Asked {
     fn standing(self) -> Standing {
         match self {
             Self::Answered(Fetched { verdict, .. }) | Self::Known(verdict) => verdict.into(),
-            Self::Late | Self::LeftAlone => Standing::Unavailable,
+            Self::Crowded | Self::Late | Self::LeftAlone => Standing::Unavailable,
         }
     }
 }
@@ -249,46 +269,96 @@ impl From<Verdict> for Standing {
 }
 
 impl Shared {
-    /// Asks one registry and waits until `deadline`. Joins a fetch that is under way; begins none if `known` knows.
+    /// How long an admission waits for one registry: not at all if there is a stale answer and the registry was slow
+    /// last time, or refused this image; and not for a probe if there is a stale answer or a mirror behind.
+    fn wait(
+        &self,
+        host: &Host,
+        reference: &Reference,
+        now: Instant,
+        deadline: Instant,
+        behind: bool,
+    ) -> Wait {
+        let probe = host.probe(reference);
+        match self.stale(host, reference, now).is_some() {
+            true if host.is_slow() || self.memory.was_refused(probe) => Wait::No,
+            has_stale if has_stale || behind => Wait::UnlessProbe(deadline),
+            _ => Wait::Until(deadline),
+        }
+    }
+
+    /// Asks one registry and waits. Joins a fetch that is under way; begins none if `known` knows.
+    ///
+    /// Ends early when the registry is found to be silent meanwhile.
     pub(super) async fn ask(
         self: &Arc<Self>,
         host: &Arc<Host>,
         reference: &Reference,
-        deadline: Instant,
+        wait: Wait,
         known: impl FnOnce(Instant) -> Option<Verdict>,
     ) -> Asked {
         let key = host.probe(reference).to_key();
         let asked = Instant::now();
-        let begin = || Self::fetch(Arc::clone(self), Arc::clone(host), key.clone());
-        let boarded = match host.permit(asked, self.policy.leave_alone_for) {
+        let falls_silent = host.falls_silent();
+        let permit = host.permit(asked, self.policy.leave_alone_for);
+        let begin = |begun| Self::fetch(Arc::clone(self), Arc::clone(host), key.clone(), permit, begun);
+        let boarded = match permit {
             Permit::LeftAlone => return Asked::LeftAlone,
             Permit::Ask => host.flights.board(&key, || known(asked).map(Fetched::from), begin),
             // A fetch from before the pause may hang for ever on a dead connection: it is no probe.
-            Permit::Probe => Boarded::Flight(host.flights.begin_anew(&key, begin())),
+            Permit::Probe => Boarded::Flight(host.flights.begin_anew(&key, begin)),
         };
         let flight = match boarded {
             Boarded::Flight(flight) => flight,
+            Boarded::Full => return Asked::Crowded,
             Boarded::Known(known) => return Asked::Known(known.verdict),
         };
-        let begun = flight.begun;
-        let fetched = flight.wait_until(deadline).await;
-        if fetched.is_err() {
-            let now = Instant::now();
-            if now.saturating_duration_since(asked) >= LEAST_PATIENCE {
-                host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
+        let deadline = match wait {
+            Wait::Until(deadline) => deadline,
+            // Where nobody is left alone, as in a command, a probe is a request as any other.
+            Wait::UnlessProbe(deadline) if permit == Permit::Ask || self.policy.leave_alone_for.is_zero() => {
+                deadline
             }
-        }
-        match fetched {
-            Ok(fetched) => Asked::Answered(fetched.unwrap_or_else(|| Verdict::Unavailable.into())),
-            Err(Late) => Asked::Late,
+            Wait::No | Wait::UnlessProbe(_) => return Asked::LeftAlone,
+        };
+        let Ok(_waits) = self.waiting.try_acquire() else { return Asked::Crowded };
+        let begun = flight.begun.clone();
+        let fetched = tokio::select! {
+            biased;
+            fetched = flight.wait_until(deadline) => fetched,
+            () = falls_silent => return Asked::LeftAlone,
+        };
+        match (fetched, begun.moment()) {
+            (Ok(fetched), _) => Asked::Answered(fetched.unwrap_or_else(|| Verdict::Unavailable.into())),
+            (Err(Late), begun) => {
+                let now = Instant::now();
+                // Who waited in line, or for a moment only, does not know that nobody answers.
+                if let Some(begun) = begun
+                    && now.saturating_duration_since(begun.max(asked)) >= LEAST_PATIENCE
+                {
+                    host.failed(begun, now, self.policy.leave_alone_for, &FetchError::Timeout);
+                }
+                Asked::Late
+            }
         }
     }
 
     /// Fetches, and keeps what came of it before anybody who waits hears of it.
-    async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key) -> Fetched {
+    async fn fetch(self: Arc<Self>, host: Arc<Host>, key: Key, permit: Permit, begins: Begun) -> Fetched {
+        // A probe does not stand in line behind those that hang.
+        let place = if permit == Permit::Probe { None } else { Some(host.lane.place().await) };
         let begun = Instant::now();
+        if place.is_some() && host.left_alone_for(begun).is_some() {
+            let error = Some(Arc::new(FetchError::LeftAlone));
+            return Fetched { verdict: Verdict::Unavailable, error };
+        }
+        begins.set(begun);
         self.counters.asked.count();
-        let fetched = host.fetch(&key.reference, Purpose::Admission).await;
+        let fetch = host.fetch(&key.reference, Purpose::Admission);
+        let fetched = match place {
+            Some(place) => place.keep_for(fetch).await,
+            None => fetch.await,
+        };
         let now = Instant::now();
         let verdict = match &fetched {
             Ok(digest) => {
@@ -306,8 +376,11 @@ impl Shared {
                 self.memory.refused(&key, Refusal::Unauthorized, now);
                 Verdict::Unauthorized
             }
-            Err(_) => {
+            Err(error) => {
                 self.counters.unavailable.count();
+                if error.is_answer() {
+                    self.memory.refused(&key, Refusal::Unusable, now);
+                }
                 Verdict::Unavailable
             }
         };
@@ -315,7 +388,7 @@ impl Shared {
             Err(error) if !error.is_answer() => {
                 host.failed(begun, now, self.policy.leave_alone_for, error);
             }
-            _ => host.answered(begun),
+            _ => host.answered(begun, now),
         }
         if let Err(error) = &fetched {
             tracing::debug!(mirror = %key.reference, error = %Chain(error), "no digest");
@@ -350,6 +423,15 @@ impl Shared {
         self.memory.refusal(probe, now, always).map(|refusal| match refusal {
             Refusal::Missing => Verdict::Missing,
             Refusal::Unauthorized => Verdict::Unauthorized,
+            Refusal::Unusable => Verdict::Unavailable,
+        })
+    }
+
+    /// The older answer that is used where no new one comes.
+    fn stale(&self, host: &Host, reference: &Reference, now: Instant) -> Option<Digest> {
+        self.memory.stale(host.probe(reference), now).or_else(|| {
+            let login = host.login_name(reference);
+            self.memory.past.stale(reference, login.as_ref(), &self.policy, now)
         })
     }
 
@@ -385,11 +467,7 @@ impl Shared {
                 // It came while the mirrors behind this one were asked.
                 return Answer::Found { mirror, digest, from: AnswerSource::Memory };
             }
-            if let Some(digest) = probe.and_then(|probe| self.memory.stale(probe, now)) {
-                return Answer::Found { mirror, digest, from: AnswerSource::Stale };
-            }
-            let login = host.and_then(|host| host.login_name(reference));
-            if let Some(digest) = self.memory.past.stale(reference, login.as_ref(), &self.policy, now) {
+            if let Some(digest) = host.and_then(|host| self.stale(host, reference, now)) {
                 return Answer::Found { mirror, digest, from: AnswerSource::Stale };
             }
             silent = silent.or(Some(mirror));
@@ -406,6 +484,9 @@ impl Shared {
 /// A registry that was given less time than this is not judged by its silence: an admission whose deadline is all but
 /// over must not have it left alone for everybody.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The most images that are waited for at once; who comes beyond is answered at once, without asking.
+const MAX_WAITING: usize = 4_096;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::{
     challenge::TokenService,
     credentials::{Login, LoginId},
     flight::{Boarded, Flights},
+    lane::MAX_UNDER_WAY,
     transport::{self, Message, Transport, TransportError},
 };
 
@@ -31,7 +32,7 @@ pub(super) enum TokenError {
     #[error("the token service refused our credentials")]
     Refused,
     #[error("the token service answered with status {status}")]
-    Status { status: u16 },
+    Status { status: u16, retry_after: Option<Duration> },
     #[error("cannot reach the token service")]
     Transport(#[from] TransportError),
 }
@@ -80,7 +81,7 @@ pub(super) struct Token {
 impl Tokens {
     pub(super) fn new() -> Self {
         let kept = Cache::builder().max_capacity(MAX_TOKENS).eviction_policy(EvictionPolicy::lru()).build();
-        Self { kept, flights: Flights::new() }
+        Self { kept, flights: Flights::new(MAX_FETCHES) }
     }
 
     /// A token from memory, if it is still good at `now`.
@@ -99,7 +100,7 @@ impl Tokens {
         let boarded = self.flights.board(
             key,
             || self.kept(key, Instant::now()).map(Ok),
-            || {
+            |_| {
                 let (kept, key, login) = (self.kept.clone(), key.clone(), login.cloned());
                 let (registry, transport) = (registry.clone(), transport.clone());
                 async move {
@@ -114,6 +115,7 @@ impl Tokens {
             },
         );
         match boarded {
+            Boarded::Full => Err(Arc::new(TokenError::Lost)),
             Boarded::Known(known) => known,
             Boarded::Flight(flight) => flight.wait().await.unwrap_or_else(|| Err(Arc::new(TokenError::Lost))),
         }
@@ -174,7 +176,8 @@ async fn request(
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(TokenError::Refused),
         status => {
-            return Err(TokenError::Status { status: status.as_u16() });
+            let retry_after = transport::retry_after(&response);
+            return Err(TokenError::Status { status: status.as_u16(), retry_after });
         }
     }
     let body = transport::read(response, MAX_ANSWER).await?;
@@ -231,6 +234,9 @@ const MAX_LIFE: u64 = 24 * 60 * 60;
 
 /// The most tokens kept for one registry: one per repository and login in use.
 const MAX_TOKENS: u64 = 10_000;
+
+/// The most tokens of one registry that are fetched at once: as many as manifests are asked for.
+const MAX_FETCHES: usize = MAX_UNDER_WAY;
 
 /// The longest answer of a token service.
 const MAX_ANSWER: usize = 64 * 1024;

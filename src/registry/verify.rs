@@ -59,7 +59,7 @@ impl Resolver {
         let fetched = fetch.await.unwrap_or(Err(FetchError::Timeout));
         match &fetched {
             Err(error) if !error.is_answer() => host.failed(begun, Instant::now(), pause, error),
-            _ => host.answered(begun),
+            _ => host.answered(begun, Instant::now()),
         }
         fetched
     }

@@ -10,6 +10,7 @@ use portolan::{
 use crate::support::fake_registry::FakeRegistry;
 
 mod behind_a_proxy;
+mod crowd;
 mod defects;
 mod lies;
 mod login;

@@ -57,7 +57,7 @@ impl Scene {
                 Says::Refused(Refused::Unauthorized) => Verdict::Unauthorized,
                 Says::Silent => Verdict::Unavailable,
             };
-            host.flights.begin_anew(&key, async move {
+            host.flights.begin_anew(&key, |_| async move {
                 // Not before the resolver has come to this mirror: what has ended is under way no more.
                 for _ in 0..number * TURNS {
                     tokio::task::yield_now().await;

@@ -2,12 +2,13 @@
 
 use portolan::{
     image::Digest,
-    registry::{Answer, AnswerSource},
+    registry::{Answer, AnswerSource, CachePolicy},
 };
 
 use super::{forgetful, found, password, resolve, resolver, with_login};
 use crate::support::{
     authority::Authority,
+    eventually,
     fake_registry::{FakeRegistry, Fault, manifest},
 };
 
@@ -76,10 +77,9 @@ async fn a_longer_digest_is_taken_as_the_registry_names_it() {
 async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not_left_alone_for_them() {
     let registry = FakeRegistry::start().await;
     let digest = registry.put("team/app", "v1", &manifest("app"));
-    let resolver = resolver(
-        super::CachePolicy { fresh_for: std::time::Duration::ZERO, ..super::CachePolicy::default() },
-        &[&registry],
-    );
+    let none = std::time::Duration::ZERO;
+    let policy = CachePolicy { fresh_for: none, negative_for: none, ..CachePolicy::default() };
+    let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     for fault in [
         Fault::Html,
@@ -94,6 +94,30 @@ async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not
     }
     registry.heal();
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
+}
+
+#[tokio::test]
+async fn an_answer_of_no_use_is_not_asked_for_again_at_once() {
+    let registry = FakeRegistry::start().await;
+    let digest = registry.put("team/app", "v1", &manifest("app"));
+    let policy =
+        CachePolicy { negative_for: std::time::Duration::from_millis(500), ..CachePolicy::default() };
+    let resolver = resolver(policy, &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    registry.fault(Fault::Html);
+    for _ in 0..10 {
+        assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE);
+    }
+    assert_eq!(registry.requests().len(), 1);
+    // Of another image it says nothing.
+    registry.fault_at("other", Fault::None);
+    let other = format!("{}/team/other:v1", registry.host());
+    assert_eq!(resolve(&resolver, &[&other]).await, Answer::Missing);
+    registry.heal();
+    eventually("the resolver comes to it", async || {
+        resolve(&resolver, &[&image]).await == found(0, &digest, AnswerSource::Registry)
+    })
+    .await;
 }
 
 #[tokio::test]
