@@ -31,6 +31,8 @@ pub(super) enum FetchError {
     Missing,
     #[error("the registry's answer is no manifest")]
     NotManifest,
+    #[error("the manifest is of Docker's schema 1, which container runtimes no longer pull")]
+    Schema1,
     #[error("the registry answered with status {status}")]
     Status { status: u16, retry_after: Option<Duration> },
     #[error("the registry did not answer in time")]
@@ -47,7 +49,11 @@ impl FetchError {
     /// Whether the registry itself answered, and with a status that it answers when it is well.
     pub(super) fn is_answer(&self) -> bool {
         match self {
-            Self::DigestMismatch | Self::Missing | Self::NotManifest | Self::Unauthorized { .. } => true,
+            Self::DigestMismatch
+            | Self::Missing
+            | Self::NotManifest
+            | Self::Schema1
+            | Self::Unauthorized { .. } => true,
             Self::BadUrl | Self::Crowded | Self::LeftAlone | Self::Status { .. } | Self::Timeout => false,
             Self::Token(error) => matches!(**error, TokenError::BadRealm | TokenError::Refused),
             Self::Transport(error) => matches!(error, TransportError::TooLong { .. }),
@@ -139,6 +145,7 @@ impl Ask<'_> {
         let reply = self.client.manifest(method, self.repository, target, self.login, self.purpose).await?;
         match reply.response.status() {
             StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
+            StatusCode::OK if is_schema_1(reply.response.headers()) => Err(FetchError::Schema1),
             StatusCode::OK => Ok(reply.response),
             StatusCode::NOT_FOUND => Err(FetchError::Missing),
             status @ (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {
@@ -159,8 +166,19 @@ pub(super) fn digest_header(headers: &HeaderMap) -> Option<Digest> {
 
 /// Whether an answer is a page for people: of a portal or a proxy that stands in the way.
 pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    has_type(headers, "text/html")
+}
+
+/// Whether an answer is a manifest of Docker's schema 1, whatever digest it names.
+fn is_schema_1(headers: &HeaderMap) -> bool {
+    has_type(headers, "application/vnd.docker.distribution.manifest.v1+")
+}
+
+/// Whether an answer's media type begins so.
+fn has_type(headers: &HeaderMap, start: &str) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.trim_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("text/html"))
+    let found = content_type.trim_start().get(..start.len());
+    found.is_some_and(|found| found.eq_ignore_ascii_case(start))
 }
 
 /// Whether bytes are a manifest or an index: an object of schema version 2 (OCI image-spec, Docker schema 2).

@@ -10,6 +10,7 @@ use crate::support::{
     authority::Authority,
     eventually,
     fake_registry::{FakeRegistry, Fault, manifest},
+    logs::Logs,
 };
 
 const UNAVAILABLE: Answer = Answer::Unavailable { mirror: 0 };
@@ -94,6 +95,21 @@ async fn pages_and_bytes_that_are_no_manifest_are_errors_and_the_registry_is_not
     }
     registry.heal();
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &digest, AnswerSource::Registry));
+}
+
+#[tokio::test]
+async fn a_manifest_of_schema_1_is_refused_though_it_has_a_digest() {
+    let registry = FakeRegistry::start().await;
+    let logs = Logs::capture();
+    let resolver = resolver(CachePolicy::default(), &[&registry]);
+    for kind in ["json", "prettyjws"] {
+        let media = format!("application/vnd.docker.distribution.manifest.v1+{kind}");
+        registry.put("team/app", kind, &format!(r#"{{"schemaVersion":1,"mediaType":"{media}"}}"#));
+        let image = format!("{}/team/app:{kind}", registry.host());
+        assert_eq!(resolve(&resolver, &[&image]).await, UNAVAILABLE, "{kind}");
+    }
+    assert_eq!(registry.count("HEAD", ""), 2);
+    assert_eq!(logs.text().matches("schema 1, which container runtimes no longer pull").count(), 2);
 }
 
 #[tokio::test]
