@@ -41,6 +41,9 @@ CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= reference table patch inventory
 
+# How long each fault of `make faults` lasts.
+FAULT_SECONDS ?= 30
+
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
 # Which of the pure rooms `make mutants` changes; FILES='src/lock.rs src/lock/**' makes it shorter.
@@ -135,6 +138,12 @@ $(CARGO_DENY)/bin/cargo-deny:
 .PHONY: bench
 bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
 	cargo bench --locked --target $(TARGET) --bench admission -- $(BENCH)
+
+# A few seconds of each fault are in `make test`. ONLY='429' runs the faults with that text in their names.
+.PHONY: faults
+faults: binary ## Breaks a registry in thirty ways under load, FAULT_SECONDS for each, and writes the table in docs/reliability.md
+	PORTOLAN_BINARY="$(abspath out/portolan)" PORTOLAN_FAULT_SECONDS="$(FAULT_SECONDS)" PORTOLAN_FAULT_ONLY="$(ONLY)" \
+		PORTOLAN_FAULT_PAGE="$(if $(ONLY),,$(CURDIR)/docs/reliability.md)" cargo test --test cluster --locked -- faults::
 
 .PHONY: fuzz
 fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target

@@ -19,6 +19,7 @@ mod chart;
 mod check;
 mod conditions;
 mod explain;
+mod faults;
 mod fight;
 mod installed;
 mod load;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         unrewritten::trials(),
         fight::trials(),
         check::trials(),
+        faults::trials(),
         load::trials(),
         serving::trials(),
         outages::trials(),

@@ -24,7 +24,7 @@ mod waiting;
 mod webhook;
 
 pub use api::Api;
-pub use authority::issue;
+pub use authority::{authority_pem, issue, issue_as};
 pub use control_plane::{ControlPlane, Plane, programs, repository};
 pub use folder::folder;
 pub use helm::{Helm, chart, objects};

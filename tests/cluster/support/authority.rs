@@ -32,13 +32,25 @@ pub fn issue(folder: &Path, serial: u64) -> Pair {
 
 /// The same, also for these names and addresses.
 pub fn issue_for(folder: &Path, serial: u64, more: &[&str]) -> Pair {
-    let names = ["localhost", "127.0.0.1"].iter().chain(more).map(|name| (*name).to_owned());
-    let mut parameters = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+    let names: Vec<_> = ["localhost", "127.0.0.1"].iter().chain(more).copied().collect();
+    issue_as(folder, serial, &names, |_| {})
+}
+
+/// A certificate for these names and addresses alone, after `change` had its way with it.
+pub fn issue_as(
+    folder: &Path,
+    serial: u64,
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> Pair {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names).unwrap();
     parameters.distinguished_name.push(DnType::CommonName, "portolan cluster tests");
     parameters.serial_number = Some(SerialNumber::from(serial));
     parameters.use_authority_key_identifier_extension = true;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    change(&mut parameters);
     let key = KeyPair::generate().unwrap();
     let certificate = parameters.signed_by(&key, &AUTHORITY).unwrap();
     let pair = Pair { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };

@@ -49,6 +49,8 @@ pub struct Options {
     pub tls_folder: Option<PathBuf>,
     /// With the certificate that replicas share, instead of either.
     pub tls_self: bool,
+    /// A program that starts Portolan, which it is given with its arguments; without it, it is started as it is.
+    pub starter: Option<PathBuf>,
     /// More flags of `serve`.
     pub arguments: Vec<String>,
     /// More variables.
@@ -183,9 +185,13 @@ pub fn ask(address: &str, path: &str) -> Result<(u16, String), std::io::Error> {
 }
 
 fn start(folder: &Path, [address, ops, status]: [&str; 3], options: &Options) -> Result<Process, Missing> {
+    let program = options.program.clone().unwrap_or_else(binary);
     Process::start(
-        &options.program.clone().unwrap_or_else(binary),
+        options.starter.as_ref().unwrap_or(&program),
         |command| {
+            if options.starter.is_some() {
+                command.arg(&program);
+            }
             command
                 .arg("serve")
                 .args(["--listen", address, "--ops-listen", ops, "--status-listen", status])
