@@ -10,8 +10,8 @@ mod lock;
 mod logins;
 mod owner_events;
 mod restart;
-mod webhook_probe;
 mod unrewritten;
+mod webhook_probe;
 
 use std::{collections::BTreeSet, time::Duration};
 
