@@ -25,12 +25,15 @@ use serde_json::json;
 
 use self::{
     fault::{Fault, Known},
-    load::{Image, Load, Result, admit_one},
+    load::{Image, Load, Result},
     proxy::FaultProxy,
     report::Row,
 };
 use crate::{
-    support::{Missing, Outcome, Portolan, PortolanOptions, Registry, authority_pem, eventually, folder},
+    support::{
+        Missing, Outcome, Portolan, PortolanOptions, Registry, admit, authority_pem, eventually, folder,
+        patched,
+    },
     trials,
 };
 
@@ -108,9 +111,12 @@ fn suffer(
     };
     let known = images(&contents.known);
     for image in &known {
-        eventually(Duration::from_secs(20), || match admit_one(&portolan.address, &image.written) {
-            came if came == image.pinned => Ok(()),
-            came => Err(came),
+        eventually(Duration::from_secs(20), || {
+            let answer = admit(&mut None, &portolan.address, "one", &image.written).expect("an answer");
+            match patched(&answer) {
+                Some(came) if came == image.pinned => Ok(()),
+                came => Err(came),
+            }
         });
     }
     let load = |time, unknown: &[Image]| {

@@ -1,5 +1,6 @@
 //! What the tests stand on: a control plane, and for each test a [`Scene`] with all that it owns.
 
+mod admission;
 mod api;
 mod authority;
 mod control_plane;
@@ -23,6 +24,7 @@ mod trial;
 mod waiting;
 mod webhook;
 
+pub use admission::{admit, patched};
 pub use api::Api;
 pub use authority::{authority_pem, issue, issue_as};
 pub use control_plane::{ControlPlane, Plane, programs, repository};

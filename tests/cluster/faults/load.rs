@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::Connection;
+use crate::support::{Connection, admit, patched};
 
 /// What is sent.
 #[derive(Debug)]
@@ -96,9 +95,8 @@ impl Load<'_> {
             &self.unknown[number / 4 % self.unknown.len()]
         };
         let uid = format!("u-{number}");
-        let body = review(&uid, &image.written);
         let sent = Instant::now();
-        let answer = ask(connection, self.address, &body);
+        let answer = admit(connection, self.address, &uid, &image.written);
         let took = sent.elapsed();
         let result = match answer {
             Some(_) if took > TIMEOUT => Result::Late,
@@ -109,25 +107,6 @@ impl Load<'_> {
     }
 }
 
-/// Sends one review, and gives the image that its container has then.
-pub fn admit_one(address: &str, written: &str) -> String {
-    let answer = ask(&mut None, address, &review("one", written)).expect("an answer");
-    image(&answer).unwrap_or_else(|| written.to_owned())
-}
-
-fn ask(connection: &mut Option<Connection>, address: &str, body: &str) -> Option<Value> {
-    let mut open = match connection.take() {
-        Some(open) => open,
-        None => Connection::open(address).ok()?,
-    };
-    open.write("/mutate?timeout=3s", body).ok()?;
-    let answer = open.read().ok()?;
-    if !answer.close {
-        *connection = Some(open);
-    }
-    (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok()).flatten()
-}
-
 fn judge(answer: &Value, uid: &str, pinned: &str) -> Result {
     let response = &answer["response"];
     if response["uid"] != uid {
@@ -136,44 +115,13 @@ fn judge(answer: &Value, uid: &str, pinned: &str) -> Result {
     if response["allowed"] != true {
         return Result::Denied;
     }
-    match image(answer) {
+    match patched(answer) {
         Some(image) if image == pinned => Result::Pinned,
         Some(image) if image.contains('@') => Result::PinnedWrong,
         // Without a patch, too: so a rule has it for what is missing. Portolan's own failures look the same, and are
         // counted by itself.
         _ => Result::Unpinned,
     }
-}
-
-/// The image that the patch puts into the container.
-fn image(answer: &Value) -> Option<String> {
-    let patch = STANDARD.decode(answer["response"]["patch"].as_str()?).ok()?;
-    let operations: Vec<Value> = serde_json::from_slice(&patch).ok()?;
-    let image = operations.iter().find(|operation| operation["path"] == "/spec/containers/0/image")?;
-    image["value"].as_str().map(ToOwned::to_owned)
-}
-
-fn review(uid: &str, image: &str) -> String {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": uid,
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "operation": "CREATE",
-            "namespace": "faults",
-            "userInfo": {"username": "load"},
-            "object": {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"generateName": "load-", "namespace": "faults"},
-                "spec": {"containers": [{"name": "app", "image": image}]},
-            },
-            "oldObject": null,
-        },
-    })
-    .to_string()
 }
 
 /// As the webhook configuration has it; the API server waits no longer.

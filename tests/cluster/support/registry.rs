@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::{StreamExt as _, stream};
 use oci_client::{
     Client, Reference, RegistryOperation,
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
@@ -166,6 +167,20 @@ impl Registry {
         image.index.digest.clone()
     }
 
+    /// Pushes a stand-in image under all of these tags; its digest.
+    pub fn push_tags(&self, repository: &str, tags: &[String]) -> String {
+        let image = Image::of(repository);
+        let (first, others) = tags.split_first().unwrap();
+        let digest = self.push_image(repository, first, &image);
+        let client = self.client();
+        runtime().block_on(stream::iter(others).for_each_concurrent(AT_ONCE, async |tag| {
+            let place = Reference::with_tag(self.host(), repository.to_owned(), tag.clone());
+            let media = image.index.media.parse().unwrap();
+            client.push_manifest_raw(&place, image.index.bytes.clone(), media).await.unwrap();
+        }));
+        digest
+    }
+
     /// What the registry itself reports as that tag's digest.
     pub fn digest(&self, repository: &str, tag: &str) -> String {
         let reference = Reference::with_tag(self.host(), repository.to_owned(), tag.to_owned());
@@ -278,5 +293,8 @@ pub const TOKEN_ISSUER: &str = "portolan-tests";
 
 /// `htpasswd -Bbn -C 5` of [`PASSWORD`].
 const PASSWORD_HASH: &str = "$2y$05$ISYmuwpc.atUNbUEDrxI8evGmjHkYGDRhGh.VBKOv.heszh/uKrPG";
+
+/// How many tags are pushed at once.
+const AT_ONCE: usize = 16;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
