@@ -43,6 +43,8 @@ FUZZ_TARGETS ?= reference table patch inventory
 
 # How long each fault of `make faults` lasts.
 FAULT_SECONDS ?= 30
+# How long `make soak` goes on.
+SOAK_SECONDS ?= 1800
 
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS = $(CACHE)/cargo-mutants/$(shell echo $(CARGO_MUTANTS_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
@@ -144,6 +146,12 @@ bench: ## Measures what an admission costs, beside two servers that do less; BEN
 faults: binary ## Breaks a registry in thirty ways under load, FAULT_SECONDS for each, and writes the table in docs/reliability.md
 	PORTOLAN_BINARY="$(abspath out/portolan)" PORTOLAN_FAULT_SECONDS="$(FAULT_SECONDS)" PORTOLAN_FAULT_ONLY="$(ONLY)" \
 		PORTOLAN_FAULT_PAGE="$(if $(ONLY),,$(CURDIR)/docs/reliability.md)" cargo test --test cluster --locked -- faults::
+
+# Two minutes of it are in `make test`.
+.PHONY: soak
+soak: binary ## Has a registry fail at random under load for SOAK_SECONDS: memory, files and threads stay what they were
+	PORTOLAN_BINARY="$(abspath out/portolan)" PORTOLAN_SOAK_SECONDS="$(SOAK_SECONDS)" \
+		cargo test --test cluster --locked -- faults::soak
 
 .PHONY: fuzz
 fuzz: $(CARGO_FUZZ)/bin/cargo-fuzz ## Looks for inputs that break a property, FUZZ_SECONDS for each target

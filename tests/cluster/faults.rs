@@ -6,6 +6,7 @@ mod fault;
 mod load;
 mod proxy;
 mod report;
+mod soak;
 
 use std::{
     env, fs,
@@ -28,6 +29,7 @@ use self::{
     load::{Image, Load, Result},
     proxy::FaultProxy,
     report::Row,
+    soak::soak_under_random_faults_leaves_memory_and_files_flat,
 };
 use crate::{
     support::{
@@ -37,7 +39,10 @@ use crate::{
     trials,
 };
 
-trials!["faults"; no_fault_of_a_registry_fails_an_admission_or_unpins_what_was_known];
+trials!["faults";
+    soak_under_random_faults_leaves_memory_and_files_flat,
+    no_fault_of_a_registry_fails_an_admission_or_unpins_what_was_known,
+];
 
 fn no_fault_of_a_registry_fails_an_admission_or_unpins_what_was_known() -> Outcome {
     let plan = Plan::from_environment();
@@ -87,38 +92,11 @@ fn suffer(
     name: &'static str,
     fault: Fault,
 ) -> std::result::Result<Row, Missing> {
-    let proxy = FaultProxy::start(&registry.host(), NAME, LOGIN);
     let names = if fault == Fault::NameUnknown { Some(Names::new()?) } else { None };
-    let host = if names.is_some() { NAME } else { "127.0.0.1" };
-    let host = format!("{host}:{}", proxy.port());
-    let docker = folder("docker");
-    let auth = STANDARD.encode(LOGIN);
-    fs::write(docker.join("config.json"), json!({"auths": {&host: {"auth": auth}}}).to_string()).unwrap();
-    let mut portolan = Portolan::start(&PortolanOptions {
-        table: Some(table(&host)),
-        starter: names.as_ref().map(|names| names.starter.clone()),
-        arguments: vec!["--fresh".into(), format!("{}ms", plan.fresh.as_millis())],
-        variables: vec![("DOCKER_CONFIG", docker.into())],
-        ..PortolanOptions::default()
-    })?;
-
-    let images = |names: &[String]| -> Vec<_> {
-        let image = |name: &String| Image {
-            written: name.clone(),
-            pinned: format!("{host}/hub/library/{name}@{}", contents.digest),
-        };
-        names.iter().map(image).collect()
-    };
+    let Patient { proxy, mut portolan, host } = Patient::start(registry, names.as_ref(), plan.fresh)?;
+    let images = |names: &[String]| contents.images(&host, names);
     let known = images(&contents.known);
-    for image in &known {
-        eventually(Duration::from_secs(20), || {
-            let answer = admit(&mut None, &portolan.address, "one", &image.written).expect("an answer");
-            match patched(&answer) {
-                Some(came) if came == image.pinned => Ok(()),
-                came => Err(came),
-            }
-        });
-    }
+    admit_all(&portolan, &known);
     let load = |time, unknown: &[Image]| {
         let load = Load { address: &portolan.address, rate: plan.rate, time, known: &known, unknown };
         load.run()
@@ -140,10 +118,56 @@ fn suffer(
     assert_eq!(proxy.leaks(), 0, "credentials went elsewhere in `{name}`");
     portolan.terminate();
     let audit = fs::read_to_string(&portolan.audit_log).unwrap();
+    let auth = STANDARD.encode(LOGIN);
     for text in [&metrics, &portolan.process.output(), &audit] {
         assert!(!text.contains(CANARY) && !text.contains(&auth), "a credential leaked in `{name}`");
     }
     Ok(Row { name, healthy, faulty, reached })
+}
+
+/// A Portolan whose registry is behind a proxy in which things go wrong.
+struct Patient {
+    proxy: FaultProxy,
+    portolan: Portolan,
+    /// What the table calls the registry.
+    host: String,
+}
+
+impl Patient {
+    /// With a login for the registry, which has a name if there are names.
+    fn start(
+        registry: &Registry,
+        names: Option<&Names>,
+        fresh: Duration,
+    ) -> std::result::Result<Self, Missing> {
+        let proxy = FaultProxy::start(&registry.host(), NAME, LOGIN);
+        let host = if names.is_some() { NAME } else { "127.0.0.1" };
+        let host = format!("{host}:{}", proxy.port());
+        let docker = folder("docker");
+        let auth = STANDARD.encode(LOGIN);
+        fs::write(docker.join("config.json"), json!({"auths": {&host: {"auth": auth}}}).to_string()).unwrap();
+        let portolan = Portolan::start(&PortolanOptions {
+            table: Some(table(&host)),
+            starter: names.map(|names| names.starter.clone()),
+            arguments: vec!["--fresh".into(), format!("{}ms", fresh.as_millis())],
+            variables: vec![("DOCKER_CONFIG", docker.into())],
+            ..PortolanOptions::default()
+        })?;
+        Ok(Self { proxy, portolan, host })
+    }
+}
+
+/// Admits each once, so that it is known.
+fn admit_all(portolan: &Portolan, images: &[Image]) {
+    for image in images {
+        eventually(Duration::from_secs(20), || {
+            let answer = admit(&mut None, &portolan.address, "one", &image.written).expect("an answer");
+            match patched(&answer) {
+                Some(came) if came == image.pinned => Ok(()),
+                came => Err(came),
+            }
+        });
+    }
 }
 
 impl Row {
@@ -238,6 +262,14 @@ impl Contents {
             unknown: push("unknown-"),
             digest: image.index.digest.clone(),
         }
+    }
+
+    fn images(&self, host: &str, names: &[String]) -> Vec<Image> {
+        let image = |name: &String| Image {
+            written: name.clone(),
+            pinned: format!("{host}/hub/library/{name}@{}", self.digest),
+        };
+        names.iter().map(image).collect()
     }
 }
 
