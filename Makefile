@@ -339,6 +339,19 @@ image: binary sbom image-size ## Builds the container image with docker or build
 		exit 2
 	fi
 
+# `buildah manifest push --all IMAGE docker://IMAGE` brings it to a registry.
+.PHONY: image-index
+image-index: ## Builds the images of both processors with buildah, joined by one index
+	command -v buildah >/dev/null || { echo "error: buildah is not installed: it joins images without a registry" >&2; exit 2; }
+	buildah manifest rm "$(IMAGE)" 2>/dev/null || true
+	for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
+		$(MAKE) image-into-index TARGET="$$target"
+	done
+
+.PHONY: image-into-index
+image-into-index: binary sbom image-size
+	buildah build --network none --platform "linux/$(ARCHITECTURE)" --build-arg OUT="$(OUT)" --manifest "$(IMAGE)" .
+
 .PHONY: packages
 packages: ## Installs what the tests need on a Debian-like machine, as root
 	missing=""
