@@ -34,13 +34,19 @@ pub(super) async fn check_forever(admission: &Admission, every: Duration, report
     let mut round = Round::of(admission.lock.load_full(), Instant::now());
     let mut under_way = FuturesUnordered::new();
     let mut has_news = false;
+    // Whether there is something to count since then.
+    let (mut is_counted, mut counted) = (true, None::<Instant>);
     loop {
         let current = admission.lock.load();
         if !Arc::ptr_eq(&current, &round.lock) {
             round = round.renewed(Arc::clone(&current));
-            count(admission);
+            (is_counted, counted) = (false, None);
         }
         drop(current);
+        if !is_counted && counted.is_none_or(|counted| counted.elapsed() >= COUNT_PAUSE) {
+            (is_counted, counted) = (true, Some(Instant::now()));
+            count(admission);
+        }
         // Once in a round: what is found line by line would be an Event each.
         if has_news && round.left == 0 && under_way.is_empty() {
             has_news = false;
@@ -66,7 +72,7 @@ pub(super) async fn check_forever(admission: &Admission, every: Duration, report
         tokio::select! {
             Some(is_news) = under_way.next() => {
                 has_news |= is_news;
-                count(admission);
+                is_counted &= !is_news;
             }
             () = tokio::time::sleep(pause) => {}
         }
@@ -232,6 +238,9 @@ fn count(admission: &Admission) {
     admission.metrics.lock_missing.set(missing);
     admission.metrics.lock_moved.set(moved);
 }
+
+/// How far apart news are counted at the least: it is a walk over all lines.
+const COUNT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many references an Event names of each kind.
 const NAMED: usize = 3;
