@@ -83,3 +83,12 @@ fn no_more_is_remembered_than_there_is_room_for() {
     assert_eq!(table.find(&host, None).unwrap().reference.written(), host);
     assert_eq!(count(&table), count_before);
 }
+
+#[test]
+fn what_two_find_at_once_counts_once() {
+    let table = table("  - {source: docker.io, mirrors: [r.corp/hub]}\n");
+    let found = table.find("nginx", None).unwrap();
+    table.finds.keep("", "nginx", Arc::clone(&found));
+    assert_eq!(count(&table), 1);
+    assert!(Arc::ptr_eq(&found, &table.find("nginx", None).unwrap()));
+}
