@@ -63,31 +63,15 @@ pub fn validating_admission_policy(table: &Table, cover: &Cover) -> Result<Expor
     yaml.line(3, "reason: Forbidden");
     yaml.binding(&kind, &["validationActions: [Deny]"]);
 
-    let mut warnings = Vec::new();
-    let warn = |warnings: &mut Vec<String>, fits: &dyn Fn(&Rule) -> bool, text: &str| {
-        warnings.extend(about_rules(table, fits).map(|rules| format!("{rules}: {text}")));
-    };
-    warn(
-        &mut warnings,
-        &|rule| rule.pin() != Pin::Off,
-        "`pin` is not asked for: an image in its mirror passes without a digest, too",
-    );
-    warn(
-        &mut warnings,
-        &|rule| rule.lock() == LockMode::Require,
-        "`lock: require` is not asked for: an image in its mirror passes whether it is locked or not",
-    );
-    warn(
-        &mut warnings,
-        &|rule| rule.on_missing() == Fallback::Keep,
-        "`onMissing: keep` leaves an image that no mirror has as it is written, and the policy refuses its Pod",
-    );
-    warn(
-        &mut warnings,
-        &|rule| rule.on_unavailable() == Fallback::Keep,
-        "`onUnavailable: keep` leaves an image as it is written while no mirror answers, and the policy refuses its Pod",
-    );
-    yaml.finish(warnings)
+    yaml.finish(warnings_about(
+        table,
+        &[
+            (|rule| rule.pin() != Pin::Off, "`pin` is not asked for: an image in its mirror passes without a digest, too"),
+            (|rule| rule.lock() == LockMode::Require, "`lock: require` is not asked for: an image in its mirror passes whether it is locked or not"),
+            (|rule| rule.on_missing() == Fallback::Keep, "`onMissing: keep` leaves an image that no mirror has as it is written, and the policy refuses its Pod"),
+            (|rule| rule.on_unavailable() == Fallback::Keep, "`onUnavailable: keep` leaves an image as it is written while no mirror answers, and the policy refuses its Pod"),
+        ],
+    ))
 }
 
 /// A `MutatingAdmissionPolicy` with its binding: moves images as the table says, and asks no registry.
@@ -106,26 +90,24 @@ pub fn mutating_admission_policy(table: &Table, cover: &Cover) -> Result<Exporte
     yaml.expression(4, "expression", cel::APPLY);
     yaml.binding(&kind, &[]);
 
-    let mut warnings = Vec::new();
-    let warn = |warnings: &mut Vec<String>, fits: &dyn Fn(&Rule) -> bool, text: &str| {
-        warnings.extend(about_rules(table, fits).map(|rules| format!("{rules}: {text}")));
-    };
-    warn(
-        &mut warnings,
-        &|rule| rule.pin() != Pin::Off,
-        "`pin` cannot be had: a policy asks no registry, and adds no digest",
+    let mut warnings = warnings_about(
+        table,
+        &[
+            (
+                |rule| rule.pin() != Pin::Off,
+                "`pin` cannot be had: a policy asks no registry, and adds no digest",
+            ),
+            (
+                |rule| rule.lock() == LockMode::Require,
+                "`lock: require` cannot be had: a policy knows no lock",
+            ),
+            (
+                |rule| rule.on_missing() != Fallback::Rewrite || rule.on_unavailable() != Fallback::Rewrite,
+                "`onMissing` and `onUnavailable` count for nothing: an image is moved whether its mirror has it or not",
+            ),
+            (|rule| rule.mirrors().len() > 1, "only the first mirror counts"),
+        ],
     );
-    warn(
-        &mut warnings,
-        &|rule| rule.lock() == LockMode::Require,
-        "`lock: require` cannot be had: a policy knows no lock",
-    );
-    warn(
-        &mut warnings,
-        &|rule| rule.on_missing() != Fallback::Rewrite || rule.on_unavailable() != Fallback::Rewrite,
-        "`onMissing` and `onUnavailable` count for nothing: an image is moved whether its mirror has it or not",
-    );
-    warn(&mut warnings, &|rule| rule.mirrors().len() > 1, "only the first mirror counts");
     if table.registries().iter().any(|registry| registry.pull_secret.is_some()) {
         warnings.push("`pullSecret` cannot be had: Pods bring their own imagePullSecrets".to_owned());
     }
@@ -142,6 +124,15 @@ struct Named {
     kind: &'static str,
     version: &'static str,
     name: &'static str,
+}
+
+/// Which rules a warning is about, and what it says of them.
+type About = (fn(&Rule) -> bool, &'static str);
+
+/// The warnings that are about any of the table's rules.
+fn warnings_about(table: &Table, all: &[About]) -> Vec<String> {
+    let warn = |(fits, text): &About| about_rules(table, fits).map(|rules| format!("{rules}: {text}"));
+    all.iter().filter_map(warn).collect()
 }
 
 /// The rules with mirrors that fit, in words; `None`: there is none.
