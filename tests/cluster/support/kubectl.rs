@@ -1,12 +1,10 @@
 //! kubectl, as users run it.
 
-use std::{
-    io::Write as _,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{path::PathBuf, process::Command};
 
 use serde_json::Value;
+
+use super::process::output_of;
 
 /// The kubectl of a control plane, with that control plane's kubeconfig.
 #[derive(Clone, Debug)]
@@ -32,21 +30,15 @@ impl Kubectl {
     /// Runs it, with `input` on its stdin.
     pub fn run(&self, arguments: &[&str], input: &str) -> Said {
         let folder = self.kubeconfig.parent().unwrap();
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(arguments)
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
             .env("KUBECACHEDIR", folder.join("kubectl-cache"))
             .env("HOME", folder)
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Whoever reads no input closes the pipe.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let output = output_of(&mut command, input);
         Said {
             ok: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     net::TcpListener,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Duration,
@@ -100,6 +100,15 @@ impl Drop for Process {
 }
 
 const SHOWN_LINES: usize = 40;
+
+/// Runs a command to its end with `input` on its stdin.
+pub fn output_of(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Whoever reads no input closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
 
 /// Whether a program is on the path, as `Missing` says it otherwise.
 pub fn installed(program: &str, package: &str) -> Result<PathBuf, Missing> {

@@ -1,14 +1,6 @@
 //! Portolan as `manifests/base` installs it, but for where it runs: a process on loopback with its account's rights.
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::Write as _,
-    path::PathBuf,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -18,6 +10,7 @@ use super::{
     control_plane::repository,
     folder::folder,
     portolan,
+    process::output_of,
     scene::{wait_called, wait_service_account},
     waiting::eventually,
 };
@@ -159,19 +152,13 @@ impl Shipped {
 /// Runs a command of Portolan's as the administrator of a cluster: exit code, stdout, stderr.
 pub fn run_in(plane: &ControlPlane, arguments: &[&str], input: &str) -> (i32, String, String) {
     let kubeconfig = &plane.kubectl.kubeconfig;
-    let mut child = Command::new(portolan::binary())
+    let mut command = Command::new(portolan::binary());
+    command
         .args(arguments)
         .env_clear()
         .env("HOME", kubeconfig.parent().unwrap())
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Whoever reads no input closes the pipe.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
+        .env("KUBECONFIG", kubeconfig);
+    let output = output_of(&mut command, input);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
