@@ -14,6 +14,7 @@ mod text;
 
 pub use answer::{Answer, Verdict};
 pub use config_map::{ConfigMap, ConfigMapMetadata, ConfigMapRequest, Texts};
+pub use json::Embedded;
 pub use listed::{ListedNamespace, ListedPod, ParseListError};
 pub use metadata::{Annotations, CONFIG_MIRROR, Labels, REWRITE, SOURCES};
 pub use request::{
@@ -22,4 +23,4 @@ pub use request::{
 };
 pub use text::Text;
 
-pub(crate) use json::{push_escaped, push_json};
+pub(crate) use json::{escaped, escaped_length, fixed, push_escaped, push_json};

@@ -133,11 +133,8 @@ impl<'a> Case<'a> {
             return finish(answer);
         }
         scratch::with(|Scratch { patch, sources, audited }| {
-            let annotation = message::audit_annotation(images, audited);
-            let answer = Answer {
-                audit_annotation: annotation.as_ref().map(|(key, value)| (key.as_str(), *value)),
-                ..answer
-            };
+            let key = message::audit_annotation(images, audited);
+            let answer = Answer { audit_annotation: key.as_deref().map(|key| (key, &*audited)), ..answer };
             if let Some(message) = message::denial(images) {
                 return finish(Answer { verdict: Verdict::Denied(&message), ..answer });
             }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::review::{push_escaped, push_json};
+use crate::review::{Embedded, fixed};
 use crate::rewrite::{Judged, Mode, Outcome, Reason};
 
 /// The warnings about a Pod's images: what is not as the table asks for, and in audit mode what would have been.
@@ -107,55 +107,54 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Key and value for the API server's audit log: the images changed or denied; `None` if there are none.
+/// Key of what the API server's audit log is given: the images changed or denied; `None` if there are none.
 ///
 /// The key ends in the first hex digits of the value's SHA-256, because a key that is set twice (by a reinvocation)
-/// is dropped. The value is put together in `value`.
-pub(super) fn audit_annotation<'s>(
-    images: &[Judged<'_>],
-    value: &'s mut Vec<u8>,
-) -> Option<(String, &'s str)> {
-    value.clear();
+/// is dropped. The value is put together in `value`, which is empty.
+pub(super) fn audit_annotation(images: &[Judged<'_>], value: &mut Embedded) -> Option<String> {
     for Judged { field, decision } in images {
         if decision.outcome == Outcome::Kept {
             continue;
         }
+        let before = value.mark();
         let result = decision.result();
         if value.is_empty() {
             let entry = field.image.len() + field.name.len() + result.map_or(0, str::len) + ENTRY;
             value.reserve((images.len() * entry).min(MAX_AUDIT_ANNOTATION));
+            value.push(fixed!(br#"[{"field":""#));
+        } else {
+            value.push(fixed!(br#",{"field":""#));
         }
-        let before = value.len();
-        value.push(if value.is_empty() { b'[' } else { b',' });
-        value.extend_from_slice(br#"{"field":""#);
-        push_escaped(value, field.place.list.word());
-        value.push(b'/');
-        push_escaped(value, field.name);
-        value.extend_from_slice(br#"","image":"#);
+        value.push_text(field.place.list.word());
+        value.push(fixed!(b"/"));
+        value.push_text(field.name);
         match result {
-            Some(image) => push_json(value, image),
-            None => value.extend_from_slice(b"null"),
+            Some(image) => {
+                value.push(fixed!(br#"","image":""#));
+                value.push_text(image);
+                value.push(fixed!(br#"","reason":""#));
+            }
+            None => value.push(fixed!(br#"","image":null,"reason":""#)),
         }
-        value.extend_from_slice(br#","reason":"#);
-        push_json(value, decision.reason.word());
-        value.extend_from_slice(br#","written":"#);
-        push_json(value, &shortened(field.image, MAX_AUDITED));
-        value.push(b'}');
-        if value.len() + 1 > MAX_AUDIT_ANNOTATION {
-            value.truncate(before);
+        value.push_text(decision.reason.word());
+        value.push(fixed!(br#"","written":""#));
+        value.push_text(&shortened(field.image, MAX_AUDITED));
+        value.push(fixed!(br#""}"#));
+        if value.plain().len() + 1 > MAX_AUDIT_ANNOTATION {
+            value.cut(before);
             break;
         }
     }
     if value.is_empty() {
         return None;
     }
-    value.push(b']');
+    value.push(fixed!(b"]"));
     let mut key = String::with_capacity(AUDIT_KEY.len() + 8);
     key.push_str(AUDIT_KEY);
-    for byte in Sha256::digest(&*value).iter().take(4) {
+    for byte in Sha256::digest(value.plain()).iter().take(4) {
         let _ = write!(key, "{byte:02x}");
     }
-    Some((key, std::str::from_utf8(value).expect("it is put together from texts")))
+    Some(key)
 }
 
 /// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.

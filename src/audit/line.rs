@@ -5,9 +5,14 @@
 
 use std::{fmt, io::Write as _};
 
-use crate::review::{push_escaped, push_json};
+use crate::{
+    review::{push_escaped, push_json},
+    rewrite::Place,
+};
 
 /// A line that has at least its time.
+///
+/// Names are arrays with all that stands around them (`,"name":`), so that copying one is a few instructions and no call.
 pub(super) struct Line<'b> {
     buffer: &'b mut Vec<u8>,
 }
@@ -29,12 +34,12 @@ impl<'b> Line<'b> {
     }
 
     pub(super) fn text<const N: usize>(&mut self, name: &[u8; N], value: &str) {
-        self.name(name);
+        self.buffer.extend_from_slice(name);
         push_json(self.buffer, value);
     }
 
     pub(super) fn optional<const N: usize>(&mut self, name: &[u8; N], value: Option<&str>) {
-        self.name(name);
+        self.buffer.extend_from_slice(name);
         match value {
             Some(value) => push_json(self.buffer, value),
             None => self.buffer.extend_from_slice(b"null"),
@@ -42,17 +47,17 @@ impl<'b> Line<'b> {
     }
 
     pub(super) fn flag<const N: usize>(&mut self, name: &[u8; N], value: bool) {
-        self.name(name);
+        self.buffer.extend_from_slice(name);
         self.buffer.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     pub(super) fn number<const N: usize>(&mut self, name: &[u8; N], value: u64) {
-        self.name(name);
+        self.buffer.extend_from_slice(name);
         push_escaped(self.buffer, itoa::Buffer::new().format(value));
     }
 
     pub(super) fn list<const N: usize>(&mut self, name: &[u8; N], values: Option<&[Box<str>]>) {
-        self.name(name);
+        self.buffer.extend_from_slice(name);
         let Some(values) = values else { return self.buffer.extend_from_slice(b"null") };
         self.buffer.push(b'[');
         for (number, value) in values.iter().enumerate() {
@@ -64,10 +69,14 @@ impl<'b> Line<'b> {
         self.buffer.push(b']');
     }
 
-    /// Names are arrays, so that copying one is a few instructions and no call.
-    fn name<const N: usize>(&mut self, name: &[u8; N]) {
-        self.buffer.extend_from_slice(b",\"");
+    /// As a JSON pointer (RFC 6901).
+    pub(super) fn place<const N: usize>(&mut self, name: &[u8; N], place: Place) {
         self.buffer.extend_from_slice(name);
-        self.buffer.extend_from_slice(b"\":");
+        let (before, behind) = place.pointer();
+        self.buffer.push(b'"');
+        push_escaped(self.buffer, before);
+        push_escaped(self.buffer, itoa::Buffer::new().format(place.index));
+        push_escaped(self.buffer, behind);
+        self.buffer.push(b'"');
     }
 }

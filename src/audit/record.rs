@@ -1,14 +1,11 @@
 //! One admission as the audit log sees it, and its lines.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::line::Line;
-use crate::rewrite::{Decision, Mode, Outcome, ResolvedFrom};
+use crate::rewrite::{Decision, Mode, Outcome, Place, ResolvedFrom};
 
 /// What was decided about one Pod, owned, to be written by another thread.
 ///
@@ -17,12 +14,13 @@ use crate::rewrite::{Decision, Mode, Outcome, ResolvedFrom};
 /// ```
 /// use portolan::{
 ///     audit::{Head, Record},
-///     rewrite::{Decision, Mode, Reason},
+///     rewrite::{Decision, List, Mode, Place, Reason},
 /// };
 ///
 /// let head = Head { uid: "5f1c", operation: "CREATE", namespace: "shop", mode: Mode::Enforce, ..Head::default() };
 /// let mut record = Record::new(&head, 1);
-/// record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
+/// let place = Place { list: List::Containers, index: 0 };
+/// record.push(place, "app", "auto", Decision::kept(Reason::Placeholder));
 /// assert_eq!(record.len(), 1);
 /// ```
 #[derive(Debug)]
@@ -65,7 +63,7 @@ pub struct Head<'a> {
 /// One image of a record.
 #[derive(Debug)]
 struct Image {
-    field: Span,
+    place: Place,
     container: Span,
     /// The text as written, unless the decision's reference has it.
     written: Option<Span>,
@@ -116,15 +114,11 @@ impl Record {
         }
     }
 
-    /// Adds one image: where its text stands (a JSON pointer), the container or volume, the text as written, and
-    /// what was decided.
-    pub fn push(&mut self, field: impl fmt::Display, container: &str, written: &str, decision: Decision) {
-        let start = self.texts.len();
-        write!(self.texts, "{field}").expect("writing to a string cannot fail");
-        let field = Span { start, end: self.texts.len() };
+    /// Adds one image: where its text stands, the container or volume, the text as written, and what was decided.
+    pub fn push(&mut self, place: Place, container: &str, written: &str, decision: Decision) {
         let container = keep(&mut self.texts, container);
         let written = decision.reference.is_none().then(|| keep(&mut self.texts, written));
-        self.images.push(Image { field, container, written, decision });
+        self.images.push(Image { place, container, written, decision });
     }
 
     /// How long the admission took; said last, when it is known.
@@ -163,15 +157,15 @@ impl Record {
 
     /// The fields that all lines of a record have in common, in the documented order.
     fn push_head(&self, line: &mut Line<'_>) {
-        line.text(b"kind", "image");
-        line.text(b"uid", self.text(self.uid));
-        line.text(b"operation", self.text(self.operation));
-        line.text(b"namespace", self.text(self.namespace));
-        line.text(b"pod", self.text(self.pod));
-        line.optional(b"owner", self.owner.map(|span| self.text(span)));
-        line.text(b"user", self.text(self.user));
-        line.flag(b"dryRun", self.dry_run);
-        line.text(b"mode", self.mode.word());
+        line.text(br#","kind":"#, "image");
+        line.text(br#","uid":"#, self.text(self.uid));
+        line.text(br#","operation":"#, self.text(self.operation));
+        line.text(br#","namespace":"#, self.text(self.namespace));
+        line.text(br#","pod":"#, self.text(self.pod));
+        line.optional(br#","owner":"#, self.owner.map(|span| self.text(span)));
+        line.text(br#","user":"#, self.text(self.user));
+        line.flag(br#","dryRun":"#, self.dry_run);
+        line.text(br#","mode":"#, self.mode.word());
     }
 
     /// The fields of one image, which follow.
@@ -193,19 +187,19 @@ impl Record {
             Outcome::Rewritten { to } => Some(to.as_str()),
         };
         let mirror = decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror));
-        line.text(b"field", self.text(image.field));
-        line.text(b"container", self.text(image.container));
-        line.text(b"written", cut(written));
-        line.optional(b"reference", reference.map(|reference| reference.as_str()));
-        line.optional(b"result", result);
-        line.optional(b"digest", decision.digest.as_ref().map(|digest| digest.as_str()));
-        line.optional(b"rule", rule.map(|rule| rule.source()));
-        line.list(b"ruleNamespaces", rule.and_then(|rule| rule.namespaces()));
-        line.text(b"outcome", decision.outcome.word());
-        line.text(b"reason", decision.reason.word());
-        line.optional(b"resolvedFrom", decision.resolved_from.map(ResolvedFrom::word));
-        line.optional(b"mirror", mirror.map(|mirror| mirror.as_str()));
-        line.number(b"elapsedMicros", u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
+        line.place(br#","field":"#, image.place);
+        line.text(br#","container":"#, self.text(image.container));
+        line.text(br#","written":"#, cut(written));
+        line.optional(br#","reference":"#, reference.map(|reference| reference.as_str()));
+        line.optional(br#","result":"#, result);
+        line.optional(br#","digest":"#, decision.digest.as_ref().map(|digest| digest.as_str()));
+        line.optional(br#","rule":"#, rule.map(|rule| rule.source()));
+        line.list(br#","ruleNamespaces":"#, rule.and_then(|rule| rule.namespaces()));
+        line.text(br#","outcome":"#, decision.outcome.word());
+        line.text(br#","reason":"#, decision.reason.word());
+        line.optional(br#","resolvedFrom":"#, decision.resolved_from.map(ResolvedFrom::word));
+        line.optional(br#","mirror":"#, mirror.map(|mirror| mirror.as_str()));
+        line.number(br#","elapsedMicros":"#, u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn text(&self, span: Span) -> &str {
@@ -228,8 +222,8 @@ fn cut(text: &str) -> &str {
 /// The longest text that a line repeats: as long as an image's text may be (product.md §7).
 const MAX_TEXT: usize = 4096;
 
-/// What field, container and sometimes the text as written take of an image, mostly.
-const TEXT_OF_AN_IMAGE: usize = 64;
+/// What the container and sometimes the text as written take of an image, mostly.
+const TEXT_OF_AN_IMAGE: usize = 32;
 
 /// No more is set aside before it is needed.
 const MAX_FIRST_TEXT: usize = 16 * 1024;

@@ -3,7 +3,12 @@
 //! An answer is mostly strings put together, of which some hold JSON themselves. Writing them straight into the one
 //! buffer that they belong to saves the values and texts that a serialiser would be given.
 
+mod embedded;
+
 use wide::u8x16;
+
+pub use embedded::Embedded;
+pub(crate) use embedded::{escaped, escaped_length, fixed};
 
 /// Appends `text` as a JSON string, as `serde_json` writes it.
 pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
@@ -13,20 +18,66 @@ pub(crate) fn push_json(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends what stands between the quotes of a JSON string.
-///
-/// Sixteen bytes at a time are looked at and copied, of a short text eight, so that the compiler knows the length: a few
-/// instructions, where a copy of any length is a call.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    push_text(out, text.as_bytes());
+}
+
+/// Appends what stands between the quotes of a JSON string for `text`, which is UTF-8.
+fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + PART);
-    let rest = push_parts(out, text.as_bytes());
-    let rest = push_words(out, rest);
-    match text.as_bytes().last_chunk() {
-        // The end of a plain text is copied together with some of what was before it, once more.
-        Some(last) if specials(u64::from_le_bytes(*last)) == 0 => {
-            out.truncate(out.len() + rest.len() - WORD);
+    let before = out.len();
+    if push_plain(out, text) {
+        return;
+    }
+    out.truncate(before);
+    let rest = push_parts(out, text);
+    for byte in push_words(out, rest) {
+        push_byte(out, *byte);
+    }
+}
+
+/// Appends `text`; `false` if some byte of it may not stand for itself.
+///
+/// Copied in pieces whose length the compiler knows, the last together with some of what is before it, once more: a few
+/// instructions, where a copy of any length is a call. All are looked at before the one question is asked.
+#[inline]
+fn push_plain(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    /// Copies the first and the last bytes of a text that is longer than one of both and not longer than two.
+    fn push_ends<const N: usize>(out: &mut Vec<u8>, text: &[u8], first: &[u8; N], last: &[u8; N]) {
+        out.extend_from_slice(first);
+        out.truncate(out.len() + text.len() - 2 * N);
+        out.extend_from_slice(last);
+    }
+
+    if let Some(last) = text.last_chunk::<PART>() {
+        let mut found = found_in(last);
+        let (pieces, rest) = text.as_chunks::<{ 2 * PART }>();
+        for piece in pieces {
+            out.extend_from_slice(piece);
+            for part in piece.as_chunks().0 {
+                found |= found_in(part);
+            }
+        }
+        if let Some(first) = rest.first_chunk() {
+            found |= found_in(first);
+            push_ends(out, rest, first, last);
+        } else {
+            out.truncate(out.len() + rest.len() - PART);
             out.extend_from_slice(last);
         }
-        _ => rest.iter().for_each(|byte| push_byte(out, *byte)),
+        found.to_bitmask() == 0
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<WORD>(), text.last_chunk::<WORD>()) {
+        push_ends(out, text, first, last);
+        (specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last))) == 0
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<HALF>(), text.last_chunk::<HALF>()) {
+        push_ends(out, text, first, last);
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        specials(u64::from(first) << 32 | u64::from(last)) == 0
+    } else {
+        for byte in text {
+            out.push(*byte);
+        }
+        !text.iter().any(|byte| is_special(*byte))
     }
 }
 
@@ -84,12 +135,17 @@ fn push_words<'t>(out: &mut Vec<u8>, mut text: &'t [u8]) -> &'t [u8] {
 /// Which of sixteen bytes may not stand for themselves in a string: a bit for each, the first the lowest.
 #[inline]
 pub(super) fn specials_of_part(part: &[u8; PART]) -> u32 {
+    found_in(part).to_bitmask()
+}
+
+/// Which of sixteen bytes may not stand for themselves in a string: all bits of those are set.
+#[inline]
+fn found_in(part: &[u8; PART]) -> u8x16 {
     let part = u8x16::new(*part);
     let last_control = u8x16::splat(b' ' - 1);
-    let found = part.simd_eq(u8x16::splat(b'"'))
+    part.simd_eq(u8x16::splat(b'"'))
         | part.simd_eq(u8x16::splat(b'\\'))
-        | part.min(last_control).simd_eq(part);
-    found.to_bitmask()
+        | part.min(last_control).simd_eq(part)
 }
 
 fn push_byte(out: &mut Vec<u8>, byte: u8) {
@@ -131,8 +187,9 @@ pub(super) fn is_special(byte: u8) -> bool {
 /// Bytes that are compared at once.
 pub(super) const PART: usize = 16;
 
-/// Bytes of a word.
+/// Bytes of a word, and of half of one.
 const WORD: usize = 8;
+const HALF: usize = 4;
 
 #[cfg(test)]
 mod tests {

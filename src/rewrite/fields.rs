@@ -96,7 +96,7 @@ impl List {
 impl Place {
     /// The JSON pointer (RFC 6901) to the text, but for the position that stands between its parts. Nothing in it can
     /// need an escape.
-    pub(super) const fn pointer(self) -> (&'static str, &'static str) {
+    pub(crate) const fn pointer(self) -> (&'static str, &'static str) {
         match self.list {
             List::Containers => ("/spec/containers/", "/image"),
             List::EphemeralContainers => ("/spec/ephemeralContainers/", "/image"),

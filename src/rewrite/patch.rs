@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::{Judged, Place, Sources, sources};
 use crate::{
     image::Reference,
-    review::{Pod, SOURCES, push_escaped, push_json},
+    review::{Embedded, Pod, SOURCES, push_escaped, push_json},
     table::Table,
 };
 
@@ -43,13 +43,13 @@ impl Change<'_> {
     /// The patch as JSON text; `None` if nothing changes.
     pub fn to_patch(&self) -> Option<Vec<u8>> {
         let mut patch = Vec::new();
-        self.write_patch(&mut patch, &mut Vec::new());
+        self.write_patch(&mut patch, &mut Embedded::default());
         (!patch.is_empty()).then_some(patch)
     }
 
-    /// Writes the patch as JSON text to `patch`, which is empty and stays so if nothing changes. `scratch` is cleared
-    /// and used to put the annotation together.
-    pub fn write_patch(&self, patch: &mut Vec<u8>, scratch: &mut Vec<u8>) {
+    /// Writes the patch as JSON text to `patch`, which is empty and stays so if nothing changes. The annotation is put
+    /// together in `sources`, which is empty, too.
+    pub fn write_patch(&self, patch: &mut Vec<u8>, sources: &mut Embedded) {
         let mut operations = Operations { text: patch };
         for Judged { field, decision } in self.images {
             if let Some(to) = decision.result() {
@@ -58,16 +58,16 @@ impl Change<'_> {
         }
         match self.extent {
             Extent::Create => {
-                self.annotate(&Sources::default(), &mut operations, scratch);
+                self.annotate(&Sources::default(), &mut operations, sources);
                 self.append_pull_secrets(&mut operations);
             }
             Extent::ImagesOnly => {}
-            Extent::Update(old) => self.annotate(old, &mut operations, scratch),
+            Extent::Update(old) => self.annotate(old, &mut operations, sources),
         }
         operations.finish();
     }
 
-    fn annotate(&self, old: &Sources, operations: &mut Operations<'_>, scratch: &mut Vec<u8>) {
+    fn annotate(&self, old: &Sources, operations: &mut Operations<'_>, updated: &mut Embedded) {
         let metadata = self.pod.metadata.as_ref();
         let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
         let present = annotations.and_then(|annotations| annotations.sources.as_deref());
@@ -78,22 +78,21 @@ impl Change<'_> {
         let size = annotations.map_or(0, |annotations| annotations.size)
             - present.map_or(0, |present| SOURCES.len() + present.len());
         let present_sources = Sources::of(self.pod);
-        let updated =
-            sources::updated(self.images, &present_sources, old, self.table, self.namespace, scratch)
-                .filter(|text| size + SOURCES.len() + text.len() <= MAX_ANNOTATIONS);
-        match (present, updated) {
+        sources::update(self.images, &present_sources, old, self.table, self.namespace, updated);
+        let is_there = !updated.is_empty() && size + SOURCES.len() + updated.plain().len() <= MAX_ANNOTATIONS;
+        match (present, is_there.then_some(&*updated)) {
             (None, None) => {}
-            (Some(_), None) => operations.push("remove", SOURCES_PATH, Content::None),
-            (Some(present), Some(updated)) if present == updated => {}
-            (Some(_), Some(updated)) => operations.push("replace", SOURCES_PATH, Content::Text(updated)),
+            (Some(_), None) => operations.push(b"remove", SOURCES_PATH, Content::None),
+            (Some(present), Some(updated)) if present.as_bytes() == updated.plain() => {}
+            (Some(_), Some(updated)) => operations.push(b"replace", SOURCES_PATH, Content::Embedded(updated)),
             (None, Some(updated)) => {
                 if metadata.is_none() {
-                    operations.push("add", "/metadata", Content::Json("{}"));
+                    operations.push(b"add", "/metadata", Content::Json("{}"));
                 }
                 if annotations.is_none() {
-                    operations.push("add", "/metadata/annotations", Content::Json("{}"));
+                    operations.push(b"add", "/metadata/annotations", Content::Json("{}"));
                 }
-                operations.push("add", SOURCES_PATH, Content::Text(updated));
+                operations.push(b"add", SOURCES_PATH, Content::Embedded(updated));
             }
         }
     }
@@ -113,10 +112,10 @@ impl Change<'_> {
             }
         }
         if !added.is_empty() && present.is_none() {
-            operations.push("add", "/spec/imagePullSecrets", Content::Json("[]"));
+            operations.push(b"add", "/spec/imagePullSecrets", Content::Json("[]"));
         }
         for secret in added {
-            operations.push("add", "/spec/imagePullSecrets/-", Content::Named(secret));
+            operations.push(b"add", "/spec/imagePullSecrets/-", Content::Named(secret));
         }
     }
 }
@@ -131,6 +130,8 @@ struct Operations<'t> {
 enum Content<'a> {
     /// JSON text.
     Json(&'static str),
+    /// A string that is JSON itself.
+    Embedded(&'a Embedded),
     /// An object that has this name and nothing else.
     Named(&'a str),
     /// Nothing: the operation is `remove`.
@@ -141,7 +142,7 @@ enum Content<'a> {
 impl Operations<'_> {
     /// Replaces the image in `place`.
     fn replace_image(&mut self, place: Place, to: &str) {
-        self.begin("replace");
+        self.begin(b"replace");
         let (before, behind) = place.pointer();
         push_escaped(self.text, before);
         push_escaped(self.text, itoa::Buffer::new().format(place.index));
@@ -149,17 +150,17 @@ impl Operations<'_> {
         self.end(Content::Text(to));
     }
 
-    fn push(&mut self, operation: &str, path: &'static str, value: Content<'_>) {
+    fn push<const N: usize>(&mut self, operation: &[u8; N], path: &'static str, value: Content<'_>) {
         self.begin(operation);
         push_escaped(self.text, path);
         self.end(value);
     }
 
     /// What stands before a path.
-    fn begin(&mut self, operation: &str) {
+    fn begin<const N: usize>(&mut self, operation: &[u8; N]) {
         self.text.push(if self.text.is_empty() { b'[' } else { b',' });
         self.text.extend_from_slice(br#"{"op":""#);
-        push_escaped(self.text, operation);
+        self.text.extend_from_slice(operation);
         self.text.extend_from_slice(br#"","path":""#);
     }
 
@@ -170,6 +171,11 @@ impl Operations<'_> {
             Content::Json(value) => {
                 text.extend_from_slice(br#"","value":"#);
                 text.extend_from_slice(value.as_bytes());
+            }
+            Content::Embedded(value) => {
+                text.extend_from_slice(br#"","value":""#);
+                text.extend_from_slice(value.escaped());
+                text.push(b'"');
             }
             Content::Named(name) => {
                 text.extend_from_slice(br#"","value":{"name":"#);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Decision, Field, Judged, Outcome, Place, Reason, fields::List};
 use crate::{
     image::Reference,
-    review::{Pod, push_escaped, push_json},
+    review::{Embedded, Pod, fixed},
     table::{Lookup, Table},
 };
 
@@ -77,18 +77,17 @@ pub fn standing(field: &Field<'_>, old_image: Option<&str>, old_sources: &Source
     })
 }
 
-/// The annotation's new value; `None` if it has no entry.
+/// Puts the annotation's new value together in `text`, which is empty and stays so if it has no entry.
 ///
-/// `present` is the annotation of the Pod as it comes, `old` that of the Pod as it was. It is put together in `text`.
-pub(super) fn updated<'s>(
+/// `present` is the annotation of the Pod as it comes, `old` that of the Pod as it was.
+pub(super) fn update(
     images: &[Judged<'_>],
     present: &Sources,
     old: &Sources,
     table: &Table,
     namespace: &str,
-    text: &'s mut Vec<u8>,
-) -> Option<&'s str> {
-    text.clear();
+    text: &mut Embedded,
+) {
     for Judged { field, decision } in images {
         if matches!(decision.reason, Reason::Restored | Reason::Unchanged) {
             if let Some(entry) = old.entry(field.place, field.name) {
@@ -113,11 +112,9 @@ pub(super) fn updated<'s>(
             (Outcome::Denied | Outcome::Kept, None) => {}
         }
     }
-    if text.is_empty() {
-        return None;
+    if !text.is_empty() {
+        text.push(fixed!(b"}"));
     }
-    text.push(b'}');
-    Some(std::str::from_utf8(text).expect("it is put together from texts"))
 }
 
 /// Whether the table takes the image `written` to the repository of `image`: in any mirror of its rule, or because
@@ -138,26 +135,30 @@ fn key(list: List, name: &str) -> String {
 }
 
 impl Entry {
-    fn push(&self, text: &mut Vec<u8>, field: &Field<'_>) {
+    fn push(&self, text: &mut Embedded, field: &Field<'_>) {
         push_entry(text, field, &self.written, &self.image, self.reason.as_deref());
     }
 }
 
 /// Appends one image's key and entry.
-fn push_entry(text: &mut Vec<u8>, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
-    text.extend_from_slice(if text.is_empty() { br#"{""# } else { br#",""# });
-    push_escaped(text, field.place.list.word());
-    text.push(b'/');
-    push_escaped(text, field.name);
-    text.extend_from_slice(br#"":{"written":"#);
-    push_json(text, written);
-    text.extend_from_slice(br#","image":"#);
-    push_json(text, image);
-    if let Some(reason) = reason {
-        text.extend_from_slice(br#","reason":"#);
-        push_json(text, reason);
+fn push_entry(text: &mut Embedded, field: &Field<'_>, written: &str, image: &str, reason: Option<&str>) {
+    if text.is_empty() {
+        text.push(fixed!(br#"{""#));
+    } else {
+        text.push(fixed!(br#",""#));
     }
-    text.push(b'}');
+    text.push_text(field.place.list.word());
+    text.push(fixed!(b"/"));
+    text.push_text(field.name);
+    text.push(fixed!(br#"":{"written":""#));
+    text.push_text(written);
+    text.push(fixed!(br#"","image":""#));
+    text.push_text(image);
+    if let Some(reason) = reason {
+        text.push(fixed!(br#"","reason":""#));
+        text.push_text(reason);
+    }
+    text.push(fixed!(br#""}"#));
 }
 
 /// What an entry takes beside twice the length of its image, mostly: names of fields, the key, the text as written.

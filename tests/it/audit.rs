@@ -12,14 +12,19 @@ use std::{
 use portolan::{
     audit::{Destination, Head, Log, Record},
     metrics::Metrics,
-    rewrite::{Decision, Reason},
+    rewrite::{Decision, List, Place, Reason},
 };
 
 use crate::support::{LIMIT, eventually};
 
 fn record(uid: usize) -> Record {
     let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
-    record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
+    record.push(
+        Place { list: List::Containers, index: 0 },
+        "app",
+        "auto",
+        Decision::kept(Reason::Placeholder),
+    );
     record
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     image::{Digest, Reference},
-    rewrite::Reason,
+    rewrite::{List, Reason},
 };
 
 fn head() -> Head<'static> {
@@ -37,6 +37,10 @@ fn lines(record: &Record) -> Vec<String> {
     lines
 }
 
+const fn place(list: List, index: usize) -> Place {
+    Place { list, index }
+}
+
 fn rule() -> Arc<crate::table::Rule> {
     let table = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n- source: docker.io\n  mirrors: \
                  [registry.example.com/hub]\n  namespaces: [team-*]\n";
@@ -61,7 +65,7 @@ fn pinned() -> Decision {
 #[test]
 fn a_line_has_every_field_in_the_documented_order() {
     let mut record = record();
-    record.push("/spec/containers/0/image", "app", "nginx:1.25", pinned());
+    record.push(place(List::Containers, 0), "app", "nginx:1.25", pinned());
     let a = "a".repeat(64);
     assert_eq!(
         lines(&record),
@@ -85,13 +89,13 @@ fn a_line_has_every_field_in_the_documented_order() {
 fn what_is_unknown_is_null_and_a_kept_image_results_in_its_text() {
     let mut record = record();
     record.push(
-        "/spec/containers/0/image",
+        place(List::Containers, 0),
         "app",
         "\u{1}\"Bad\" image",
         Decision::kept(Reason::InvalidReference),
     );
     let denied = Decision { outcome: Outcome::Denied, ..Decision::kept(Reason::Missing) };
-    record.push("/spec/volumes/3/image/reference", "data", "nginx", denied);
+    record.push(place(List::Volumes, 3), "data", "nginx", denied);
     let [kept, denied] = lines(&record).try_into().unwrap();
     assert!(
         kept.ends_with(concat!(
@@ -102,6 +106,7 @@ fn what_is_unknown_is_null_and_a_kept_image_results_in_its_text() {
         )),
         "{kept}"
     );
+    assert!(denied.contains(r#""field":"/spec/volumes/3/image/reference","container":"data","#), "{denied}");
     assert!(denied.contains(r#""written":"nginx","reference":null,"result":null,"#), "{denied}");
     // The second line begins like the first.
     let seam = kept.find(r#""field""#).unwrap();
@@ -112,13 +117,13 @@ fn what_is_unknown_is_null_and_a_kept_image_results_in_its_text() {
 fn every_reason_and_place_is_written_with_its_word() {
     for reason in Reason::ALL {
         let mut record = record();
-        record.push("/f", "c", "x", Decision::kept(reason));
+        record.push(place(List::Containers, 0), "c", "x", Decision::kept(reason));
         let line = &lines(&record)[0];
         assert!(line.contains(&format!(r#""reason":"{}""#, reason.word())), "{line}");
     }
     for from in ResolvedFrom::ALL {
         let mut record = record();
-        record.push("/f", "c", "x", Decision { resolved_from: Some(from), ..pinned() });
+        record.push(place(List::Containers, 0), "c", "x", Decision { resolved_from: Some(from), ..pinned() });
         let line = &lines(&record)[0];
         assert!(line.contains(&format!(r#""resolvedFrom":"{}""#, from.word())), "{line}");
     }
@@ -128,7 +133,7 @@ fn every_reason_and_place_is_written_with_its_word() {
 fn a_long_text_is_cut_between_characters() {
     let long = format!("x{}", "é".repeat(5000));
     let mut record = Record::new(&Head { user: &long, ..head() }, 1);
-    record.push("/f", "c", &long, Decision::kept(Reason::InvalidReference));
+    record.push(place(List::Containers, 0), "c", &long, Decision::kept(Reason::InvalidReference));
     let line = &lines(&record)[0];
     assert!(line.len() < 4 * MAX_TEXT, "{} bytes", line.len());
     assert!(line.contains(&format!(r#""written":"x{}","#, "é".repeat(2047))));
@@ -144,7 +149,7 @@ fn a_record_without_images_has_no_lines() {
 fn the_texts_of_an_ordinary_pod_take_one_allocation() {
     let mut record = record();
     let capacity = record.texts.capacity();
-    record.push("/spec/containers/0/image", "app", "nginx:1.25", pinned());
-    record.push("/spec/initContainers/0/image", "prepare-the-volume", "busybox", pinned());
+    record.push(place(List::Containers, 0), "app", "nginx:1.25", pinned());
+    record.push(place(List::InitContainers, 0), "prepare-the-volume", "busybox", pinned());
     assert_eq!(record.texts.capacity(), capacity);
 }

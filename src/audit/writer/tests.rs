@@ -6,7 +6,7 @@ use std::sync::{
 use super::*;
 use crate::{
     audit::Head,
-    rewrite::{Decision, Reason},
+    rewrite::{Decision, List, Place, Reason},
 };
 
 /// A place to write to that can stop, fail and panic.
@@ -60,7 +60,12 @@ impl Write for Disk {
 
 fn record(uid: usize) -> Record {
     let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
-    record.push("/spec/containers/0/image", "app", "auto", Decision::kept(Reason::Placeholder));
+    record.push(
+        Place { list: List::Containers, index: 0 },
+        "app",
+        "auto",
+        Decision::kept(Reason::Placeholder),
+    );
     record
 }
 
