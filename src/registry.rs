@@ -6,10 +6,10 @@
 //! be resolved at all is decided by `rewrite`.
 //!
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
-//! three for one registry, `manifest` reads digests with it; `host` adds the logins, the `breaker` and the
-//! `flight`s under way in their `lane`, and `registries` holds them all; `memory` keeps answers, `past` those of earlier
-//! processes, `resolver` asks in order, `refresh` asks again in the background, `verify` looks for locked digests
-//! there, and `heard` is for `explain`. `content` moves manifests and blobs.
+//! three for one registry, `manifest` reads digests with it; `credentials` knows logins, and programs that do; `host`
+//! adds them, the `breaker` and the `flight`s under way in their `lane`, and `registries` holds them all; `memory` keeps
+//! answers, `past` those of earlier processes, `resolver` asks in order, `refresh` asks again in the background, `verify`
+//! looks for locked digests there, and `heard` is for `explain`. `content` moves manifests and blobs.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
 //! service which that registry names, and appears in no error, log line or `Debug` output. Nothing is read without a
@@ -42,7 +42,10 @@ mod verify;
 pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
 pub use content::{Blob, Content, ContentError, Manifest, Repository};
 pub use counters::Counts;
-pub use credentials::{Credentials, ParseCredentialsError, ReadCredentialsError};
+pub use credentials::{
+    Credentials, HelperError, HelperProblem, LocalLogins, NamedHelpers, ParseCredentialsError,
+    ReadCredentialsError,
+};
 pub use endpoint::{ClientCertificate, ConfigureError, EndpointConfig};
 pub use heard::{Heard, Said};
 pub use past::{LoginName, PastAnswer};

@@ -16,13 +16,14 @@ use clap::Args;
 
 use super::{
     ExitStatus, OutputFormat, Printer, parse_duration,
+    registries::logins,
     table_args::{Opened, TableArgs},
 };
 use crate::{
     admission::{Asking, decide},
     image::Reference,
     lock::Lock,
-    registry::{CachePolicy, Credentials, Heard, Resolver},
+    registry::{CachePolicy, Heard, Resolver},
     rewrite::{Outcome, Pull, Reason, is_placeholder, plan},
     server::endpoints,
     table::Table,
@@ -205,8 +206,7 @@ fn resolver(args: &ExplainArgs, table: &Table) -> anyhow::Result<Option<Resolver
         return Ok(None);
     }
     let resolver = Resolver::listening(CachePolicy::default());
-    let logins = Credentials::from_environment().context("cannot read the registry logins")?;
-    resolver.configure(endpoints(table, |_| None), logins)?;
+    resolver.configure(endpoints(table, |_| None), logins()?)?;
     Ok(Some(resolver))
 }
 

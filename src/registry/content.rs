@@ -30,12 +30,11 @@ pub struct Content {
     registries: Registries,
 }
 
-/// One repository, as one login sees it.
+/// One repository, as the login for it sees it.
 #[derive(Clone)]
 pub struct Repository {
     host: Arc<Host>,
     name: Box<str>,
-    login: Option<ScopedLogin>,
 }
 
 /// A manifest or an index, as the registry has it.
@@ -136,8 +135,7 @@ impl Content {
         let host = self.registries.get(reference.registry());
         let host =
             host.ok_or(ContentError::Protocol { what: "cannot be asked for: its name makes no URL" })?;
-        let login = host.login(reference).cloned();
-        Ok(Repository { host, name: reference.repository().into(), login })
+        Ok(Repository { host, name: reference.repository().into() })
     }
 }
 
@@ -211,9 +209,16 @@ impl Repository {
         self.host.client().url(&format!("v2/{}/{path}", self.name)).map_err(ContentError::of_fetch)
     }
 
+    /// The login, which a program may have to be asked for first.
+    async fn login(&self) -> Option<&ScopedLogin> {
+        self.host.log_in().await;
+        self.host.login_for(&self.name)
+    }
+
     async fn ask(&self, message: &Message) -> Result<Reply, ContentError> {
         let scope = Scope::pull(&self.name);
-        let sent = self.host.client().send(message, &scope, self.login.as_ref(), Purpose::Transfer);
+        let login = self.login().await;
+        let sent = self.host.client().send(message, &scope, login, Purpose::Transfer);
         tokio::time::timeout(STALL, sent).await.map_err(|_| stalled())?.map_err(ContentError::of_fetch)
     }
 }

@@ -1,16 +1,24 @@
 //! Logins from a dockerconfigjson, matched to registries as the kubelet does it.
 //!
 //! A credential is used only for a registry (and repository) that its key names: the port is equal, the path is a
-//! prefix, and `*` stands for any characters within one label of the host. Helper programs are never run.
+//! prefix, and `*` stands for any characters within one label of the host. What [`Credentials::parse`] reads (a Secret's
+//! contents above all) never names a program to run; only [`LocalLogins`], the files of this machine's user, may.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, sync::Arc};
+mod helper;
+mod local;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use base64::Engine;
 use serde::Deserialize;
 
-use crate::image::DEFAULT_REGISTRY;
+pub use helper::{HelperError, HelperProblem};
+pub use local::{LocalLogins, NamedHelpers, ReadCredentialsError};
 
-/// The logins of one dockerconfigjson document.
+use crate::image::DEFAULT_REGISTRY;
+use helper::{HelperAsk, Helpers};
+
+/// The logins of one dockerconfigjson document, or of several that are searched in order.
 ///
 /// ```
 /// use portolan::registry::Credentials;
@@ -24,9 +32,18 @@ use crate::image::DEFAULT_REGISTRY;
 /// ```
 #[derive(Clone, Eq, PartialEq)]
 pub struct Credentials {
+    /// In the order in which they are searched.
+    sources: Vec<Source>,
+    origin: Option<Arc<Box<str>>>,
+}
+
+/// What one document says.
+#[derive(Clone, Eq, PartialEq)]
+struct Source {
     /// In descending order of the keys, so that a longer path comes before its prefix (as in the kubelet).
     keyed: Vec<Keyed>,
-    origin: Option<Arc<Box<str>>>,
+    /// The programs that are asked instead; `None`: no program is run, whatever the document names.
+    helpers: Option<Helpers>,
 }
 
 /// Why a document is no dockerconfigjson. No variant holds any of its contents but hosts.
@@ -54,27 +71,6 @@ pub enum ParseCredentialsError {
     TooLong,
 }
 
-/// Why the logins of the environment cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadCredentialsError {
-    /// The file is there and is no dockerconfigjson.
-    #[error("`{path}` is no dockerconfigjson")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ParseCredentialsError,
-    },
-    /// The file cannot be read.
-    #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
 impl Credentials {
     /// Reads the contents of a Secret of type `kubernetes.io/dockerconfigjson`, or of docker's `config.json`.
     ///
@@ -90,19 +86,8 @@ impl Credentials {
         let document: Document = serde_json::from_slice(bytes)
             .map_err(|error| ParseCredentialsError::NotJson { line: error.line(), column: error.column() })?;
         let entries = document.auths.ok_or(ParseCredentialsError::NoAuths)?;
-        let mut keyed = Vec::with_capacity(entries.len());
-        for (text, entry) in entries {
-            let key = Key::parse(&text);
-            if key.host.is_empty() {
-                continue;
-            }
-            let Some(login) = entry.into_login(&key.host)? else {
-                continue;
-            };
-            keyed.push(Keyed { key, login: Arc::new(login) });
-        }
-        keyed.sort_by(|a, b| (&b.key.host, &b.key.path).cmp(&(&a.key.host, &a.key.path)));
-        Ok(Self { keyed, origin: None })
+        let source = Source { keyed: keyed(entries, Paths::Prefixes)?, helpers: None };
+        Ok(Self { sources: vec![source], origin: None })
     }
 
     /// The same, and a name for where they are from that says nothing of them: another for other contents, always.
@@ -119,51 +104,31 @@ impl Credentials {
         self.origin.as_ref()
     }
 
-    /// The logins that programs on this machine would use: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`,
-    /// else `$HOME/.docker/config.json`.
-    ///
-    /// `None` if there is no such file, or if it has no logins of its own. Credential stores and helpers are not asked.
-    ///
-    /// # Errors
-    /// The file cannot be read or understood, or `$REGISTRY_AUTH_FILE` names one that is not there.
-    pub fn from_environment() -> Result<Option<Self>, ReadCredentialsError> {
-        Self::from_variables(|name| std::env::var_os(name))
-    }
-
-    fn from_variables(
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Option<Self>, ReadCredentialsError> {
-        let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let (path, required) = if let Some(path) = variable("REGISTRY_AUTH_FILE") {
-            (path, true)
-        } else if let Some(folder) = variable("DOCKER_CONFIG") {
-            (folder.join("config.json"), false)
-        } else if let Some(home) = variable("HOME") {
-            (home.join(".docker").join("config.json"), false)
-        } else {
-            return Ok(None);
-        };
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(None),
-            Err(source) => return Err(ReadCredentialsError::Read { path, source }),
-        };
-        match Self::parse(&bytes) {
-            Ok(credentials) => Ok((!credentials.keyed.is_empty()).then_some(credentials)),
-            Err(ParseCredentialsError::NoAuths) => Ok(None),
-            Err(source) => Err(ReadCredentialsError::Parse { path, source }),
-        }
-    }
-
     /// Whether there is a login for this registry, or for a part of it.
     pub fn covers(&self, registry: &str) -> bool {
         !self.logins(registry).is_empty()
     }
 
-    /// The logins for a registry, in the order in which they are to be tried.
-    pub(super) fn logins(&self, registry: &str) -> Vec<ScopedLogin> {
+    /// The logins for a registry that are written down, in the order in which they are to be tried.
+    fn logins(&self, registry: &str) -> Vec<ScopedLogin> {
+        self.sources.iter().flat_map(|source| source.logins(registry)).collect()
+    }
+
+    /// All that may bring a login for a registry, in the order in which it is to be tried.
+    pub(super) fn candidates(&self, registry: &str) -> Vec<Candidate> {
+        let of = |source: &Source| match source.helpers.as_ref().and_then(|helpers| helpers.ask(registry)) {
+            Some(ask) => vec![Candidate::Helper(ask)],
+            None => source.logins(registry).into_iter().map(Candidate::Written).collect(),
+        };
+        self.sources.iter().flat_map(of).collect()
+    }
+}
+
+impl Source {
+    fn logins(&self, registry: &str) -> Vec<ScopedLogin> {
         let scoped = |keyed: &Keyed| ScopedLogin {
             prefix: keyed.key.path.clone(),
+            paths: keyed.paths,
             id: keyed.login.id(),
             login: Arc::clone(&keyed.login),
         };
@@ -201,19 +166,65 @@ pub(super) enum Login {
 #[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
 pub(super) struct LoginId([u8; 16]);
 
+/// What may bring a login for a registry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Candidate {
+    /// A program that knows it, or does not.
+    Helper(HelperAsk),
+    /// The login itself.
+    Written(ScopedLogin),
+}
+
+/// The logins that candidates bring, in the order in which they are to be tried; `None` if a program has to be asked.
+pub(super) fn written(candidates: &[Candidate]) -> Option<Vec<ScopedLogin>> {
+    candidates
+        .iter()
+        .map(|candidate| match candidate {
+            Candidate::Helper(_) => None,
+            Candidate::Written(login) => Some(login.clone()),
+        })
+        .collect()
+}
+
+/// The same with the programs asked, one after the other, but for those behind a login for the whole registry.
+pub(super) async fn brought(candidates: &[Candidate]) -> Vec<ScopedLogin> {
+    let mut logins = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let login = match candidate {
+            Candidate::Helper(ask) => ask.login().await.map(ScopedLogin::of_registry),
+            Candidate::Written(login) => Some(login.clone()),
+        };
+        let is_last = login.as_ref().is_some_and(|login| login.prefix.is_empty());
+        logins.extend(login);
+        if is_last {
+            break;
+        }
+    }
+    logins
+}
+
 /// A login and the repositories that it is for.
 #[derive(Clone, Eq, PartialEq)]
 pub(super) struct ScopedLogin {
     /// What the repository begins with.
     prefix: Box<str>,
+    paths: Paths,
     pub(super) id: LoginId,
     pub(super) login: Arc<Login>,
 }
 
 impl ScopedLogin {
-    /// Whether this login is for that repository. A plain prefix, as in the kubelet.
+    fn of_registry(login: Login) -> Self {
+        Self { prefix: "".into(), paths: Paths::Prefixes, id: login.id(), login: Arc::new(login) }
+    }
+
+    /// Whether this login is for that repository.
     pub(super) fn is_for(&self, repository: &str) -> bool {
-        repository.starts_with(&*self.prefix)
+        let Some(rest) = repository.strip_prefix(&*self.prefix) else { return false };
+        match self.paths {
+            Paths::Prefixes => true,
+            Paths::Segments => self.prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
+        }
     }
 }
 
@@ -272,7 +283,37 @@ struct Key {
 #[derive(Clone, Eq, PartialEq)]
 struct Keyed {
     key: Key,
+    paths: Paths,
     login: Arc<Login>,
+}
+
+/// What the path of a key stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Paths {
+    /// Every repository that begins so, as in the kubelet.
+    Prefixes,
+    /// That repository and those below it, as in containers-auth.json(5).
+    Segments,
+}
+
+/// The entries that hold a login, in the order in which they are tried.
+fn keyed(entries: BTreeMap<String, Entry>, paths: Paths) -> Result<Vec<Keyed>, ParseCredentialsError> {
+    let mut keyed = Vec::with_capacity(entries.len());
+    for (text, entry) in entries {
+        let mut key = Key::parse(&text);
+        if key.host.is_empty() {
+            continue;
+        }
+        if paths == Paths::Segments {
+            key.path = key.path.trim_end_matches('/').into();
+        }
+        let Some(login) = entry.into_login(&key.host)? else {
+            continue;
+        };
+        keyed.push(Keyed { key, paths, login: Arc::new(login) });
+    }
+    keyed.sort_by(|a, b| (&b.key.host, &b.key.path).cmp(&(&a.key.host, &a.key.path)));
+    Ok(keyed)
 }
 
 impl Key {

@@ -11,12 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::{Notify, OnceCell, futures::Notified};
 
 use super::{
     breaker::{Breaker, Pause, Permit},
     client::Client,
-    credentials::ScopedLogin,
+    credentials::{Candidate, ScopedLogin, brought, written},
     endpoint::{ConfigureError, EndpointConfig},
     flight::Flights,
     lane::{Lane, MAX_UNDER_WAY},
@@ -33,7 +33,9 @@ use crate::image::{Digest, Reference};
 pub(super) struct Host {
     /// As configured, without the credentials: of those only the logins for this registry matter.
     config: EndpointConfig,
-    logins: Vec<ScopedLogin>,
+    candidates: Vec<Candidate>,
+    /// The logins among the candidates; empty until programs that have to be asked for them were.
+    logins: OnceCell<Vec<ScopedLogin>>,
     /// Where the logins are from. It may change when they do not: a Secret was edited and says the same.
     origin: ArcSwapOption<Box<str>>,
     client: Client,
@@ -72,7 +74,7 @@ impl From<Verdict> for Fetched {
 impl Host {
     pub(super) fn new(
         config: EndpointConfig,
-        logins: Vec<ScopedLogin>,
+        candidates: Vec<Candidate>,
         trust: &Trust,
     ) -> Result<Self, ConfigureError> {
         let host = || config.host.clone();
@@ -83,7 +85,8 @@ impl Host {
             .map_err(|error| ConfigureError::Client { host: host(), source: error.into() })?;
         Ok(Self {
             config: EndpointConfig { credentials: None, ..config },
-            logins,
+            logins: OnceCell::new_with(written(&candidates)),
+            candidates,
             origin: ArcSwapOption::empty(),
             client: Client::new(url, transport),
             breaker: Breaker::default(),
@@ -95,9 +98,9 @@ impl Host {
     }
 
     /// Whether these settings are the ones in use.
-    pub(super) fn is_reached_by(&self, config: &EndpointConfig, logins: &[ScopedLogin]) -> bool {
+    pub(super) fn is_reached_by(&self, config: &EndpointConfig, candidates: &[Candidate]) -> bool {
         let EndpointConfig { host, plain_http, ca_pem, credentials: _, client_certificate } = config;
-        self.logins == logins
+        self.candidates == candidates
             && self.config.host == *host
             && self.config.plain_http == *plain_http
             && self.config.ca_pem == *ca_pem
@@ -115,6 +118,17 @@ impl Host {
         Probe { reference, login }
     }
 
+    /// Asks the programs that may know a login to this registry, once; how long that took. Nothing where none is named:
+    /// so it is in the service, always.
+    pub(super) async fn log_in(&self) -> Duration {
+        if self.logins.initialized() {
+            return Duration::ZERO;
+        }
+        let begun = Instant::now();
+        self.logins.get_or_init(|| brought(&self.candidates)).await;
+        begun.elapsed()
+    }
+
     /// Says where the logins are from.
     pub(super) fn set_origin(&self, origin: Option<Arc<Box<str>>>) {
         self.origin.store(origin);
@@ -130,6 +144,7 @@ impl Host {
 
     /// Asks the registry, for at most [`FETCH_TIME`].
     pub(super) async fn fetch(&self, reference: &Reference, purpose: Purpose) -> Result<Digest, FetchError> {
+        self.log_in().await;
         let digest = manifest::digest(&self.client, reference, self.login(reference), purpose);
         tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))
     }
@@ -192,7 +207,12 @@ impl Host {
 
     /// The login for the reference's repository.
     pub(super) fn login(&self, reference: &Reference) -> Option<&ScopedLogin> {
-        self.logins.iter().find(|login| login.is_for(reference.repository()))
+        self.login_for(reference.repository())
+    }
+
+    /// The login for a repository.
+    pub(super) fn login_for(&self, repository: &str) -> Option<&ScopedLogin> {
+        self.logins.get()?.iter().find(|login| login.is_for(repository))
     }
 }
 

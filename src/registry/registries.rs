@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
 
 use super::{
-    credentials::{Credentials, ScopedLogin},
+    credentials::{Candidate, Credentials},
     endpoint::{ConfigureError, EndpointConfig},
     host::Host,
     trust::Trust,
@@ -61,11 +61,11 @@ impl Registries {
                 return Err(ConfigureError::Repeated { host: config.host });
             }
             let credentials = config.credentials.as_ref().or(fallback.as_ref());
-            let logins = logins(credentials, &name);
+            let candidates = candidates(credentials, &name);
             let origin = credentials.and_then(Credentials::origin).cloned();
             let host = match old.get(&name) {
-                Some(host) if host.is_reached_by(&config, &logins) => Arc::clone(host),
-                _ => Arc::new(Host::new(config, logins, &self.trust)?),
+                Some(host) if host.is_reached_by(&config, &candidates) => Arc::clone(host),
+                _ => Arc::new(Host::new(config, candidates, &self.trust)?),
             };
             host.set_origin(origin);
             by_name.insert(name, host);
@@ -73,7 +73,7 @@ impl Registries {
         // Registries that were asked without being listed stay as they are, if they still would be reached so.
         for (name, host) in &old.by_name {
             let unlisted =
-                || host.is_reached_by(&EndpointConfig::new(&**name), &logins(fallback.as_ref(), name));
+                || host.is_reached_by(&EndpointConfig::new(&**name), &candidates(fallback.as_ref(), name));
             if !by_name.contains_key(name) && unlisted() {
                 host.set_origin(fallback.as_ref().and_then(Credentials::origin).cloned());
                 by_name.insert(name.clone(), Arc::clone(host));
@@ -93,8 +93,8 @@ impl Registries {
         if let Some(host) = current.get(name) {
             return Some(Arc::clone(host));
         }
-        let logins = logins(current.fallback.as_ref(), name);
-        let host = match Host::new(EndpointConfig::new(name), logins, &self.trust) {
+        let candidates = candidates(current.fallback.as_ref(), name);
+        let host = match Host::new(EndpointConfig::new(name), candidates, &self.trust) {
             Ok(host) => {
                 host.set_origin(current.fallback.as_ref().and_then(Credentials::origin).cloned());
                 Arc::new(host)
@@ -119,6 +119,6 @@ impl Deref for Current {
     }
 }
 
-fn logins(credentials: Option<&Credentials>, registry: &str) -> Vec<ScopedLogin> {
-    credentials.map(|credentials| credentials.logins(registry)).unwrap_or_default()
+fn candidates(credentials: Option<&Credentials>, registry: &str) -> Vec<Candidate> {
+    credentials.map(|credentials| credentials.candidates(registry)).unwrap_or_default()
 }

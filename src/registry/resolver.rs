@@ -133,6 +133,9 @@ impl Resolver {
 
     /// Asks, unless it is remembered. Answers by `deadline`, whatever registries do.
     ///
+    /// Where a program has to be asked for a login first (never in the service), `deadline` is later by what that takes:
+    /// somebody may be typing a passphrase.
+    ///
     /// Dropping the future stops the waiting, not the fetch.
     pub async fn resolve(&self, question: &Question<'_>, deadline: Instant) -> Answer {
         if let Some(answer) = self.remembered(question, Instant::now()) {
@@ -146,11 +149,14 @@ impl Resolver {
             Some(host) => shared.standing(host, reference, question.always, now),
             None => Standing::Unavailable,
         };
+        let mut deadline = deadline;
         let mut outcomes = Vec::with_capacity(question.mirrors.len());
         for (mirror, (reference, host)) in mirrors().enumerate() {
             let now = Instant::now();
             let outcome = match (standing((reference, host), now), host) {
                 (Standing::ToAsk, Some(host)) => {
+                    deadline += host.log_in().await;
+                    let now = Instant::now();
                     let behind =
                         mirrors().skip(mirror + 1).any(|behind| standing(behind, now) == Standing::ToAsk);
                     let left = deadline.saturating_duration_since(now);

@@ -18,7 +18,7 @@ use crate::{
     cluster::{self, Events, LastGood, LockTexts, SecretNames, TableText},
     lock::{self, Lock},
     metrics::Metrics,
-    registry::Credentials,
+    registry::{Credentials, LocalLogins, ReadCredentialsError},
     table::Table,
     tls::{FollowFiles, LivePair, PairFiles, Renew},
 };
@@ -84,8 +84,8 @@ pub(super) fn follow_table(
 ) -> Result<(), ServeError> {
     let Wiring { admission, health, cluster, parts, .. } = wiring;
     let own_namespace = admission.options.own_namespace.as_deref();
-    // In a cluster exactly the Secrets that the table names, elsewhere what docker would use.
-    let logins = if own_namespace.is_some() { None } else { Credentials::from_environment()? };
+    // In a cluster exactly the Secrets that the table names, elsewhere the files of whoever runs it.
+    let logins = if own_namespace.is_some() { None } else { written_logins()? };
     let (names, wanted) = watch::channel(SecretNames::new());
     let secrets_namespace = match (own_namespace, &source) {
         (None, TableSource::ConfigMap(name)) => Some(name.namespace.as_str()),
@@ -136,6 +136,20 @@ pub(super) fn follow_table(
         "table"
     });
     Ok(())
+}
+
+/// The logins that are written in files. No program is run that a file names for others: nobody is there to unlock a key
+/// ring, and whoever could change the file or the PATH would have a program run with the service's rights.
+fn written_logins() -> Result<Option<Credentials>, ReadCredentialsError> {
+    let logins = LocalLogins::read()?;
+    for named in logins.helpers() {
+        tracing::warn!(
+            file = %named.file.display(),
+            helpers = named.names.join(", "),
+            "credential helpers are not run by `serve`: write the logins that they know into a file, and name it in REGISTRY_AUTH_FILE"
+        );
+    }
+    Ok(logins.written())
 }
 
 /// Where the lock is.

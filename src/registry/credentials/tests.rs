@@ -146,41 +146,12 @@ fn debug_output_is_redacted() {
 }
 
 #[test]
-fn the_environment_names_one_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, user: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(
-            &path,
-            format!(r#"{{"auths": {{"r.corp": {{"username": "{user}", "password": "p"}}}}}}"#),
-        )
-        .unwrap();
-        path
-    };
-    let auth_file = write("auth.json", "auth-file");
-    write("docker/config.json", "docker-config");
-    write("home/.docker/config.json", "home");
-    let read = |variables: &[(&str, PathBuf)]| {
-        let variables: BTreeMap<_, _> = variables.iter().cloned().collect();
-        Credentials::from_variables(|name| variables.get(name).map(|path| path.clone().into_os_string()))
-    };
-    let (docker, home) = (folder.path().join("docker"), folder.path().join("home"));
-    let found = |result: Result<Option<Credentials>, ReadCredentialsError>| {
-        user(&result.unwrap().unwrap(), "r.corp", "a")
-    };
-
-    let all = [("REGISTRY_AUTH_FILE", auth_file), ("DOCKER_CONFIG", docker), ("HOME", home.clone())];
-    assert_eq!(found(read(&all)).unwrap(), "auth-file");
-    assert_eq!(found(read(&all[1..])).unwrap(), "docker-config");
-    assert_eq!(found(read(&all[2..])).unwrap(), "home");
-    assert!(read(&[]).unwrap().is_none());
-    assert!(read(&[("DOCKER_CONFIG", folder.path().join("none")), ("HOME", home)]).unwrap().is_none());
-    let absent = read(&[("REGISTRY_AUTH_FILE", folder.path().join("none"))]);
-    assert!(matches!(absent, Err(ReadCredentialsError::Read { .. })), "one named outright must be there");
-    std::fs::write(folder.path().join("docker/config.json"), r#"{"credsStore": "desktop"}"#).unwrap();
-    assert!(read(&all[1..2]).unwrap().is_none(), "helpers are not asked");
-    std::fs::write(folder.path().join("docker/config.json"), "canary").unwrap();
-    let error = read(&all[1..2]).unwrap_err();
-    assert!(matches!(error, ReadCredentialsError::Parse { .. }) && !format!("{error:?}").contains("canary"));
+fn a_document_of_a_secret_names_no_program_to_run() {
+    let all = credentials(
+        r#"{"auths": {"r.corp": {"username": "u", "password": "p"}}, "credsStore": "desktop", "credHelpers": {"r.corp": "ecr-login", "s.corp": 7}}"#,
+    );
+    for registry in ["r.corp", "s.corp", "docker.io"] {
+        let logins = written(&all.candidates(registry)).expect("only logins that are written down");
+        assert_eq!(logins.len(), usize::from(registry == "r.corp"), "{registry}");
+    }
 }
