@@ -29,6 +29,9 @@ become of it, and fails nothing, since the Pod runs what is written.
 With --cluster, Pods that were admitted while no Portolan answered are named, and what mends them: most
 by `kubectl rollout restart`. They fail nothing.
 
+Registries are asked with your logins: those of podman, of docker and of their credential helpers
+(`portolan save --help` says where they are looked for).
+
 Examples:
   portolan check --table mirrors.yaml deploy/
   helm template my-chart | portolan check --table mirrors.yaml --lock lock.txt --namespace shop -

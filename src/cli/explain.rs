@@ -33,7 +33,11 @@ use row::{Row, Rows, by_reference};
 
 /// What `explain` is asked.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Registries are asked with your logins: those of podman, of docker and of their credential helpers
+(`portolan save --help` says where they are looked for).
+
+Examples:
   portolan explain nginx:1.25 --table mirrors.yaml
   portolan explain quay.io/ceph/ceph:v17 --namespace rook-ceph
   portolan explain - --table mirrors.yaml -o json < images.txt
@@ -46,7 +50,8 @@ warnings, pullSecrets, denied}, whose images also have a field.
 Exit codes:
   0  every image is kept or rewritten, also where a registry is silent
   1  an image is denied, or is no reference
-  2  table, lock or a file cannot be read")]
+  2  table, lock or a file cannot be read"
+)]
 pub(super) struct ExplainArgs {
     /// Images as manifests write them; `-` reads one a line from stdin
     #[arg(required_unless_present = "files", value_name = "IMAGE")]

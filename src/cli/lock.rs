@@ -34,6 +34,9 @@ use crate::{
 #[command(
     after_help = "Without `--lock FILE` the lock goes to stdout. What was found is written whatever the exit code.
 
+Registries are asked with your logins: those of podman, of docker and of their credential helpers
+(`portolan save --help` says where they are looked for).
+
 Examples:
   portolan lock --table mirrors.yaml deploy/ > lock.txt
   portolan lock --table mirrors.yaml --lock lock.txt --prune deploy/

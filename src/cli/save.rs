@@ -29,7 +29,10 @@ skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`, 
 too. A tar file is made at the end, out of the folder DEST.tar.partial beside it, and takes the place of one that was
 there; until then that needs room for both. The folder stays for the next run if an image is not saved.
 
-Logins are those of docker: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+Logins are yours: of `$REGISTRY_AUTH_FILE` alone, if that is set; else the first for the repository
+in `$XDG_RUNTIME_DIR/containers/auth.json`, in `$XDG_CONFIG_HOME/containers/auth.json` (`~/.config`)
+and in `$DOCKER_CONFIG/config.json` (`~/.docker`). Credential helpers that these name are asked, for
+30 s at most.
 
 Examples:
   portolan save --images images.txt bundle.tar

@@ -19,14 +19,19 @@ use crate::{
 
 /// How the webhook is to run.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Logins to registries are the Secrets that the table names; outside a cluster those in the files
+of podman and docker (`portolan save --help` says which), whose credential helpers are not run.
+
+Examples:
   portolan serve --table mirrors.yaml --tls-self
   portolan serve --table-configmap portolan/portolan-table --tls-self
   portolan serve --table-configmap portolan/portolan-table --tls-dir /etc/portolan/tls
 
 Exit codes:
   0  a signal asked it to stop, and it did
-  2  it could not start, or a part of it ended that it cannot do without")]
+  2  it could not start, or a part of it ended that it cannot do without"
+)]
 pub(super) struct ServeArgs {
     /// File with the mapping table
     #[arg(long, env = "PORTOLAN_TABLE", value_name = "FILE", conflicts_with = "table_configmap")]
