@@ -23,6 +23,7 @@ mod faults;
 mod fight;
 mod installed;
 mod load;
+mod local_logins;
 mod lock;
 mod logins;
 mod namespaces;
@@ -41,6 +42,7 @@ mod unrewritten;
 mod updates;
 mod validate;
 mod warm;
+mod ways;
 mod workloads;
 
 use std::process::ExitCode;
@@ -80,6 +82,8 @@ fn main() -> ExitCode {
         conditions::trials(),
         explain::trials(),
         logins::trials(),
+        local_logins::trials(),
+        ways::trials(),
         transfer::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

@@ -53,6 +53,7 @@ impl Folder {
             .current_dir(self.path())
             .env_clear()
             .env("HOME", self.path())
+            .env("XDG_RUNTIME_DIR", self.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -76,6 +76,8 @@ impl Image {
                 &json!({
                     "architecture": architecture, "os": "linux",
                     "config": config,
+                    // Without it nothing of schema 1 can be made of it.
+                    "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "tests"}],
                     "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
                 }),
             );

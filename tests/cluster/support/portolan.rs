@@ -200,6 +200,7 @@ fn start(folder: &Path, [address, ops, status]: [&str; 3], options: &Options) ->
                 .env_clear()
                 .env("DOCKER_CONFIG", folder)
                 .env("HOME", folder)
+                .env("XDG_RUNTIME_DIR", folder)
                 .env("NO_COLOR", "1");
             if options.tls_self {
                 command.arg("--tls-self");

@@ -234,6 +234,11 @@ impl Registry {
         self.process.signal("CONT");
     }
 
+    /// The folder with its content.
+    pub fn content(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// All that it logged.
     pub fn output(&self) -> String {
         self.process.output()
