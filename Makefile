@@ -58,7 +58,7 @@ PACKAGES := binutils busybox-static ca-certificates containerd containernetworki
 # The steps of `make test`, cheap ones first.
 STEPS := check-format check-pure clippy deny test-unit test-model test-allocations test-it test-doc
 ifneq ($(wildcard tests/cluster/main.rs),)
-STEPS += control-plane helm test-demo binary image-size test-cluster
+STEPS += control-plane helm registries test-demo binary image-size test-cluster
 endif
 
 .PHONY: help
@@ -224,6 +224,11 @@ control-plane:
 .PHONY: helm
 helm:
 	tests/cluster/helm/build
+
+# Other projects' registries, and a token server that is not ours.
+.PHONY: registries
+registries:
+	tests/cluster/registries/build
 
 .PHONY: test-demo
 test-demo:

@@ -33,7 +33,9 @@ mod page;
 mod pods;
 mod policies;
 mod projects;
+mod registries;
 mod release;
+mod renewals;
 mod serving;
 mod support;
 mod table;
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
         load::trials(),
         serving::trials(),
         outages::trials(),
+        registries::trials(),
+        renewals::trials(),
         lock::trials(),
         table::trials(),
         updates::trials(),

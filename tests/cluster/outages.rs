@@ -144,7 +144,7 @@ impl Scene {
     }
 
     /// What the image of a new Pod comes out as, and the last audit line about it.
-    fn dry_run(&self, name: &str, written: &str) -> (String, Value) {
+    pub fn dry_run(&self, name: &str, written: &str) -> (String, Value) {
         let seen = self.portolan.audit().len();
         let shown = self.api().create(&self.path("pods?dryRun=All"), &pod(name, written)).unwrap();
         let line = eventually(Duration::from_secs(5), || {

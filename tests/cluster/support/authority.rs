@@ -8,7 +8,7 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 
 /// A certificate and its key in files, as servers read them.
@@ -57,6 +57,11 @@ pub fn issue_as(
     fs::write(&pair.certificate, certificate.pem()).unwrap();
     fs::write(&pair.key, key.serialize_pem()).unwrap();
     pair
+}
+
+/// A certificate for somebody else's key, as PEM.
+pub fn sign(parameters: &CertificateParams, key: &impl PublicKeyData) -> String {
+    parameters.signed_by(key, &AUTHORITY).unwrap().pem()
 }
 
 static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {

@@ -32,10 +32,24 @@ pub struct Image {
     pub blobs: Vec<Blob>,
 }
 
+/// Whose words manifests are written in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// Docker's schema 2 and its manifest list.
+    Docker,
+    /// The Open Container Initiative's.
+    Oci,
+}
+
 impl Image {
     /// An image of one small file that says `content`, so that two images of different content differ in digest.
     pub fn of(content: &str) -> Self {
-        Self::assemble(&json!({}), |architecture| {
+        Self::of_format(content, Format::Oci)
+    }
+
+    /// The same in these words.
+    pub fn of_format(content: &str, format: Format) -> Self {
+        Self::assemble(format, &json!({}), |architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default().file("stand-in", 0o644, text.as_bytes()).finish()
         })
@@ -48,7 +62,7 @@ impl Image {
             return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
         }
         let busybox = fs::read(&program).unwrap();
-        Ok(Self::assemble(&json!({"Cmd": ["/bin/sleep", "100000"]}), |architecture| {
+        Ok(Self::assemble(Format::Oci, &json!({"Cmd": ["/bin/sleep", "100000"]}), |architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default()
                 .file("stand-in", 0o644, text.as_bytes())
@@ -60,19 +74,27 @@ impl Image {
     /// An image of one static program, as the Dockerfile makes it.
     pub fn program(name: &str, program: &Path) -> Self {
         let bytes = fs::read(program).unwrap();
-        Self::assemble(&json!({"Entrypoint": [format!("/{name}")]}), |_| {
+        Self::assemble(Format::Oci, &json!({"Entrypoint": [format!("/{name}")]}), |_| {
             Archive::default().file(name, 0o755, &bytes).finish()
         })
     }
 
-    fn assemble(config: &Value, layer: impl Fn(&str) -> Vec<u8>) -> Self {
+    /// Its first platform alone, without an index.
+    pub fn without_index(mut self) -> Self {
+        self.index = self.manifests.swap_remove(0);
+        self.manifests.clear();
+        self
+    }
+
+    fn assemble(format: Format, config: &Value, layer: impl Fn(&str) -> Vec<u8>) -> Self {
+        let [index_media, manifest_media, configuration_media, layer_media] = format.media();
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
         let mut descriptors = Vec::new();
         for architecture in ["amd64", "arm64"] {
-            let layer = Blob::new(LAYER, layer(architecture));
+            let layer = Blob::new(layer_media, layer(architecture));
             let configuration = Blob::json(
-                CONFIGURATION,
+                configuration_media,
                 &json!({
                     "architecture": architecture, "os": "linux",
                     "config": config,
@@ -82,9 +104,9 @@ impl Image {
                 }),
             );
             let manifest = Blob::json(
-                MANIFEST,
+                manifest_media,
                 &json!({
-                    "schemaVersion": 2, "mediaType": MANIFEST,
+                    "schemaVersion": 2, "mediaType": manifest_media,
                     "config": configuration.descriptor(), "layers": [layer.descriptor()],
                 }),
             );
@@ -94,9 +116,31 @@ impl Image {
             blobs.extend([layer, configuration]);
             manifests.push(manifest);
         }
-        let index =
-            Blob::json(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": descriptors}));
+        let index = Blob::json(
+            index_media,
+            &json!({"schemaVersion": 2, "mediaType": index_media, "manifests": descriptors}),
+        );
         Self { index, manifests, blobs }
+    }
+}
+
+impl Format {
+    /// The media types of index, manifest, configuration and layer.
+    fn media(self) -> [&'static str; 4] {
+        match self {
+            Self::Docker => [
+                "application/vnd.docker.distribution.manifest.list.v2+json",
+                "application/vnd.docker.distribution.manifest.v2+json",
+                "application/vnd.docker.container.image.v1+json",
+                "application/vnd.docker.image.rootfs.diff.tar",
+            ],
+            Self::Oci => [
+                "application/vnd.oci.image.index.v1+json",
+                "application/vnd.oci.image.manifest.v1+json",
+                "application/vnd.oci.image.config.v1+json",
+                "application/vnd.oci.image.layer.v1.tar",
+            ],
+        }
     }
 }
 
@@ -158,7 +202,3 @@ impl Archive {
 }
 
 const BLOCK: usize = 512;
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";

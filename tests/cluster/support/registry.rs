@@ -1,4 +1,4 @@
-//! A real registry, a process for each test: Debian's docker-registry over a folder.
+//! A real registry, a process for each test: Debian's docker-registry over a folder, or another project's.
 
 use std::{
     fmt::Write as _,
@@ -14,13 +14,14 @@ use oci_client::{
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     secrets::RegistryAuth,
 };
+use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::json;
 
 use super::{
     Missing,
     authority::{self, authority_pem},
     folder::folder,
-    image::Image,
+    image::{Blob, Image},
     process::{Process, free_port, installed},
     runtime::runtime,
     waiting::eventually,
@@ -32,7 +33,19 @@ pub struct Registry {
     process: Process,
     folder: PathBuf,
     address: String,
+    make: Make,
     access: Access,
+}
+
+/// Whose registry it is.
+#[derive(Clone, Debug)]
+pub enum Make {
+    /// That in `crane`, the program given: for anyone, over plain HTTP. Manifests are in its memory alone.
+    Crane(PathBuf),
+    /// The distribution project's, as Debian has it.
+    Distribution2,
+    /// The distribution project's next version, the program given.
+    Distribution3(PathBuf),
 }
 
 /// Who may read and write.
@@ -42,12 +55,14 @@ pub enum Access {
     Plain,
     /// Whoever has [`USER`]'s password, over TLS.
     Login,
-    /// Whoever brings a token from that token server, over plain HTTP.
+    /// Whoever brings a token from that token server, over TLS if the token server is.
     Token {
         /// The token server's address.
         realm: String,
         /// The certificate whose key signs tokens.
         certificate: PathBuf,
+        /// That key as a JWK set, where tokens call it by a name that a certificate does not have.
+        keys: Option<PathBuf>,
     },
 }
 
@@ -70,6 +85,11 @@ impl Registry {
 
     /// The same at another address of this machine's than loopback's.
     pub fn start_at(address: &str, access: Access) -> Result<Self, Missing> {
+        Self::start_make(Make::Distribution2, address, access)
+    }
+
+    /// The same of that make.
+    pub fn start_make(make: Make, address: &str, access: Access) -> Result<Self, Missing> {
         let folder = folder("registry");
         let host = address;
         let address = format!("{host}:{}", free_port(host));
@@ -79,26 +99,31 @@ impl Registry {
             "log": {"level": "error", "accesslog": {"disabled": false}},
             "storage": {"filesystem": {"rootdirectory": folder.join("data")}, "delete": {"enabled": true}},
         });
+        if access.has_tls() {
+            let pair = authority::issue_for(&folder, 1, &[host]);
+            http["tls"] = json!({"certificate": pair.certificate, "key": pair.key});
+        }
         match &access {
             Access::Plain => {}
             Access::Login => {
-                let pair = authority::issue_for(&folder, 1, &[host]);
-                http["tls"] = json!({"certificate": pair.certificate, "key": pair.key});
                 let users = folder.join("htpasswd");
-                fs::write(&users, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
+                fs::write(&users, users_line(PASSWORD_HASH)).unwrap();
                 configuration["auth"] = json!({"htpasswd": {"realm": "tests", "path": users}});
             }
-            Access::Token { realm, certificate } => {
+            Access::Token { realm, certificate, keys } => {
                 configuration["auth"] = json!({"token": {
                     "realm": realm, "service": TOKEN_SERVICE, "issuer": TOKEN_ISSUER, "rootcertbundle": certificate,
                 }});
+                if let Some(keys) = keys {
+                    configuration["auth"]["token"]["jwks"] = json!(keys);
+                }
             }
         }
         configuration["http"] = http;
         // JSON is YAML.
         fs::write(folder.join("config.yml"), configuration.to_string()).unwrap();
-        let process = launch(&folder)?;
-        let mut registry = Self { process, folder, address, access };
+        let process = launch(&make, &folder, &address)?;
+        let mut registry = Self { process, folder, address, make, access };
         registry.wait();
         Ok(registry)
     }
@@ -115,7 +140,7 @@ impl Registry {
 
     /// The authority behind its certificate, if it has one.
     pub fn authority(&self) -> Option<String> {
-        (self.access == Access::Login).then(authority_pem)
+        self.access.has_tls().then(authority_pem)
     }
 
     /// Its row in the table's `registries`, with `more` fields such as `pullSecret: harbor-pull`.
@@ -147,6 +172,10 @@ impl Registry {
 
     /// Pushes that image under that name.
     pub fn push_image(&self, repository: &str, tag: &str, image: &Image) -> String {
+        if matches!(self.make, Make::Crane(_)) {
+            runtime().block_on(self.put_image(repository, tag, image));
+            return image.index.digest.clone();
+        }
         runtime().block_on(async {
             let client = self.client();
             let place = |tag: &str| Reference::with_tag(self.host(), repository.to_owned(), tag.to_owned());
@@ -165,6 +194,24 @@ impl Registry {
             client.push_manifest_raw(&reference, image.index.bytes.clone(), media).await.unwrap();
         });
         image.index.digest.clone()
+    }
+
+    /// The same where answers lack the `Location` that the client of the tests insists on: over plain HTTP, for anyone.
+    async fn put_image(&self, repository: &str, tag: &str, image: &Image) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let place = format!("http://{}/v2/{repository}", self.host());
+        let send = async |method: Method, path: String, blob: &Blob| {
+            let request = client.request(method, format!("{place}/{path}")).header(CONTENT_TYPE, blob.media);
+            let answer = request.body(blob.bytes.clone()).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::CREATED, "{answer:?}");
+        };
+        for blob in &image.blobs {
+            send(Method::POST, format!("blobs/uploads/?digest={}", blob.digest), blob).await;
+        }
+        for manifest in &image.manifests {
+            send(Method::PUT, format!("manifests/{}", manifest.digest), manifest).await;
+        }
+        send(Method::PUT, format!("manifests/{tag}"), &image.index).await;
     }
 
     /// Pushes a stand-in image under all of these tags; its digest.
@@ -213,7 +260,7 @@ impl Registry {
 
     /// Starts it again at the same address with the same content.
     pub fn restart(&mut self) {
-        self.process = launch(&self.folder).unwrap();
+        self.process = launch(&self.make, &self.folder, &self.address).unwrap();
         self.wait();
     }
 
@@ -246,8 +293,19 @@ impl Registry {
 
     /// The `.dockerconfigjson` with its login.
     pub fn docker_config(&self) -> String {
-        let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        self.docker_config_with(PASSWORD)
+    }
+
+    /// The same with that password.
+    pub fn docker_config_with(&self, password: &str) -> String {
+        let auth = STANDARD.encode(format!("{USER}:{password}"));
         json!({"auths": {self.host(): {"auth": auth}}}).to_string()
+    }
+
+    /// From now on [`USER`]'s password is [`OTHER_PASSWORD`], and [`PASSWORD`] is nobody's: the registry reads its
+    /// users again when their file has changed.
+    pub fn change_password(&self) {
+        fs::write(self.folder.join("htpasswd"), users_line(OTHER_PASSWORD_HASH)).unwrap();
     }
 
     fn wait(&mut self) {
@@ -255,7 +313,7 @@ impl Registry {
         let process = &mut self.process;
         eventually(START_LIMIT, || {
             if let Some(status) = process.ended() {
-                panic!("docker-registry ended with {status}: {}", process.output());
+                panic!("the registry ended with {status}: {}", process.output());
             }
             std::net::TcpStream::connect(&address)
         });
@@ -279,15 +337,42 @@ impl Registry {
     }
 }
 
-fn launch(folder: &Path) -> Result<Process, Missing> {
-    let program = installed("docker-registry", "docker-registry")?;
+impl Access {
+    /// Whether it is over TLS.
+    fn has_tls(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Login => true,
+            Self::Token { realm, .. } => realm.starts_with("https:"),
+        }
+    }
+}
+
+fn launch(make: &Make, folder: &Path, address: &str) -> Result<Process, Missing> {
+    let program = match make {
+        Make::Crane(program) | Make::Distribution3(program) => program.clone(),
+        Make::Distribution2 => installed("docker-registry", "docker-registry")?,
+    };
     Process::start(
         &program,
-        |command| {
-            command.arg("serve").arg(folder.join("config.yml"));
+        |command| match make {
+            Make::Crane(_) => {
+                let data = folder.join("data");
+                fs::create_dir_all(&data).unwrap();
+                command.args(["registry", "serve", "--address", address, "--disk"]).arg(data);
+            }
+            Make::Distribution2 | Make::Distribution3(_) => {
+                // Else version 3 looks for somebody on this machine to send traces to.
+                command.arg("serve").arg(folder.join("config.yml")).env("OTEL_TRACES_EXPORTER", "none");
+            }
         },
         folder.join("log"),
     )
+}
+
+/// The one line of a file of users.
+pub fn users_line(hash: &str) -> String {
+    format!("{USER}:{hash}\n")
 }
 
 /// Whom tokens are for.
@@ -297,7 +382,13 @@ pub const TOKEN_SERVICE: &str = "portolan-tests";
 pub const TOKEN_ISSUER: &str = "portolan-tests";
 
 /// `htpasswd -Bbn -C 5` of [`PASSWORD`].
-const PASSWORD_HASH: &str = "$2y$05$ISYmuwpc.atUNbUEDrxI8evGmjHkYGDRhGh.VBKOv.heszh/uKrPG";
+pub const PASSWORD_HASH: &str = "$2y$05$ISYmuwpc.atUNbUEDrxI8evGmjHkYGDRhGh.VBKOv.heszh/uKrPG";
+
+/// What it may be changed to.
+pub const OTHER_PASSWORD: &str = "canary-2b81f9";
+
+/// The same of [`OTHER_PASSWORD`].
+const OTHER_PASSWORD_HASH: &str = "$2a$05$G3oBUoXwEjT1dtPm7wTSceUgm6U.CUZD9ynxAMAZXMlyzEQnz1SbG";
 
 /// How many tags are pushed at once.
 const AT_ONCE: usize = 16;

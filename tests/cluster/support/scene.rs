@@ -16,7 +16,7 @@ use super::{
     delay::DelayProxy,
     kubectl::Said,
     portolan,
-    registry::Access,
+    registry::{Access, Make},
     waiting::eventually,
     webhook::{TEST_LABEL, Webhook},
 };
@@ -43,6 +43,7 @@ pub struct Scene {
 /// What a scene is made of.
 pub struct SceneBuilder {
     access: Access,
+    make: Make,
     arguments: Vec<String>,
     delay: Option<Duration>,
     fails_closed: bool,
@@ -66,6 +67,7 @@ impl Scene {
     pub fn with_rules(rules: &str) -> SceneBuilder {
         SceneBuilder {
             access: Access::Plain,
+            make: Make::Distribution2,
             arguments: Vec::new(),
             delay: None,
             fails_closed: false,
@@ -195,6 +197,12 @@ impl SceneBuilder {
         self
     }
 
+    /// Whose registry it has.
+    pub fn make(mut self, make: Make) -> Self {
+        self.make = make;
+        self
+    }
+
     /// With a webhook configuration that refuses Pods where Portolan or a condition fails.
     pub fn failing_closed(mut self) -> Self {
         self.fails_closed = true;
@@ -241,7 +249,7 @@ impl SceneBuilder {
     pub fn start(self) -> Result<Scene, Missing> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let plane = ControlPlane::of(self.plane)?;
-        let registry = Registry::start(self.access)?;
+        let registry = Registry::start_make(self.make, "127.0.0.1", self.access)?;
         let second = self.second.then(Registry::plain).transpose()?;
         let mut table = Scene::table(&registry, &self.rules, &self.registry_fields);
         if let Some(second) = &second {

@@ -27,10 +27,16 @@ pub struct TokenServer {
 impl TokenServer {
     /// Starts it.
     pub fn start() -> Result<Self, Missing> {
+        Self::start_with("5m")
+    }
+
+    /// The same with tokens that it says are good for so long.
+    pub fn start_with(life: &str) -> Result<Self, Missing> {
         let folder = folder("tokens");
         let mut child = Command::new(programs()?.join("token-server"))
             .args(["--issuer", TOKEN_ISSUER, "--service", TOKEN_SERVICE])
             .args(["--user", &format!("{USER}:{PASSWORD}")])
+            .args(["--expires", life])
             .arg("--certificate")
             .arg(folder.join("signer.pem"))
             .arg("--access-log")
@@ -51,6 +57,7 @@ impl TokenServer {
         Access::Token {
             realm: format!("http://{}/token", self.address),
             certificate: self.folder.join("signer.pem"),
+            keys: None,
         }
     }
 
