@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        Access, DistributionTokens, Format, Image, Make, Missing, Outcome, Scene, binary, built, eventually,
-        folder, installed,
+        Access, DistributionTokens, Format, Image, Make, Missing, Outcome, Registry, Scene, binary, built,
+        eventually, folder, installed,
     },
     trials,
 };
@@ -28,6 +28,8 @@ trials!["registries";
     distribution_3_by_password_over_tls,
     distribution_3_by_token_over_tls,
     crane_for_anyone,
+    a_pull_through_cache_of_distribution_2,
+    a_pull_through_cache_of_distribution_3,
 ];
 
 fn distribution_2_for_anyone() -> Outcome {
@@ -64,6 +66,45 @@ fn distribution_3_by_token_over_tls() -> Outcome {
 
 fn crane_for_anyone() -> Outcome {
     Visit::start(Make::Crane(built("crane")?), Access::Plain)?.see_all(OUT_OF_REACH_IS_MISSING);
+    Ok(())
+}
+
+fn a_pull_through_cache_of_distribution_2() -> Outcome {
+    through_a_cache(Make::Distribution3(built("distribution")?), None)
+}
+
+fn a_pull_through_cache_of_distribution_3() -> Outcome {
+    through_a_cache(Make::Distribution2, Some(built("distribution")?))
+}
+
+/// What was never asked for through the cache, and so is not in it, is found by tag and by digest; and a tag that
+/// moves behind it has moved.
+fn through_a_cache(make: Make, cache: Option<PathBuf>) -> Outcome {
+    let origin = Registry::start_make(make, "127.0.0.1", Access::Plain)?;
+    let scene = Scene::with_rules("rules:\n  - source: docker.io\n    mirrors: ['MIRROR']\n")
+        .make(Make::Cache(origin.host(), cache))
+        .arguments(&["--fresh", "1s"])
+        .start()?;
+    let by_tag = origin.push("library/nginx", "1.25");
+    let (came, line) = scene.dry_run("tag", "nginx:1.25");
+    assert_eq!(came, scene.mirror(&format!("library/nginx:1.25@{by_tag}")), "{line}");
+
+    let by_digest = origin.push("library/redis", "7");
+    for (name, written) in [("digest", "redis@"), ("both", "redis:7@")] {
+        let (came, line) = scene.dry_run(name, &format!("{written}{by_digest}"));
+        assert_eq!(came, scene.mirror(&format!("library/{written}{by_digest}")), "{line}");
+        assert_eq!(line["reason"], "carried", "{line}");
+    }
+    for (name, written) in [("no-tag", "nginx:absent"), ("no-repository", "postgres:16")] {
+        assert_eq!(scene.dry_run(name, written).1["reason"], "missing");
+    }
+
+    let moved = origin.push_other("library/nginx", "1.25");
+    let expected = scene.mirror(&format!("library/nginx:1.25@{moved}"));
+    eventually(FRESH_LIMIT, || {
+        let (came, line) = scene.dry_run("moved", "nginx:1.25");
+        if came == expected { Ok(()) } else { Err(line) }
+    });
     Ok(())
 }
 

@@ -40,6 +40,9 @@ pub struct Registry {
 /// Whose registry it is.
 #[derive(Clone, Debug)]
 pub enum Make {
+    /// A pull-through cache of the registry at that address, of the distribution project's version 2, or of 3, the
+    /// program given.
+    Cache(String, Option<PathBuf>),
     /// That in `crane`, the program given: for anyone, over plain HTTP. Manifests are in its memory alone.
     Crane(PathBuf),
     /// The distribution project's, as Debian has it.
@@ -102,6 +105,9 @@ impl Registry {
         if access.has_tls() {
             let pair = authority::issue_for(&folder, 1, &[host]);
             http["tls"] = json!({"certificate": pair.certificate, "key": pair.key});
+        }
+        if let Make::Cache(of, _) = &make {
+            configuration["proxy"] = json!({"remoteurl": format!("http://{of}")});
         }
         match &access {
             Access::Plain => {}
@@ -350,8 +356,10 @@ impl Access {
 
 fn launch(make: &Make, folder: &Path, address: &str) -> Result<Process, Missing> {
     let program = match make {
-        Make::Crane(program) | Make::Distribution3(program) => program.clone(),
-        Make::Distribution2 => installed("docker-registry", "docker-registry")?,
+        Make::Crane(program) | Make::Distribution3(program) | Make::Cache(_, Some(program)) => {
+            program.clone()
+        }
+        Make::Distribution2 | Make::Cache(_, None) => installed("docker-registry", "docker-registry")?,
     };
     Process::start(
         &program,
@@ -361,7 +369,7 @@ fn launch(make: &Make, folder: &Path, address: &str) -> Result<Process, Missing>
                 fs::create_dir_all(&data).unwrap();
                 command.args(["registry", "serve", "--address", address, "--disk"]).arg(data);
             }
-            Make::Distribution2 | Make::Distribution3(_) => {
+            Make::Cache(..) | Make::Distribution2 | Make::Distribution3(_) => {
                 // Else version 3 looks for somebody on this machine to send traces to.
                 command.arg("serve").arg(folder.join("config.yml")).env("OTEL_TRACES_EXPORTER", "none");
             }
