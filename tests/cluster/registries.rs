@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
 
 use crate::{
     support::{
         Access, DistributionTokens, Format, Image, Make, Missing, Outcome, Registry, Scene, binary, built,
-        eventually, folder, installed,
+        eventually, folder, installed, issue_as,
     },
     trials,
 };
@@ -27,6 +28,8 @@ trials!["registries";
     distribution_3_for_anyone,
     distribution_3_by_password_over_tls,
     distribution_3_by_token_over_tls,
+    distribution_2_by_a_certificate_of_ours,
+    distribution_3_by_a_certificate_of_ours,
     crane_for_anyone,
     a_pull_through_cache_of_distribution_2,
     a_pull_through_cache_of_distribution_3,
@@ -62,6 +65,45 @@ fn distribution_3_by_password_over_tls() -> Outcome {
 
 fn distribution_3_by_token_over_tls() -> Outcome {
     by_token(distribution_3()?)
+}
+
+fn distribution_2_by_a_certificate_of_ours() -> Outcome {
+    by_certificate(Make::Distribution2)
+}
+
+fn distribution_3_by_a_certificate_of_ours() -> Outcome {
+    by_certificate(distribution_3()?)
+}
+
+/// Without the Secret nobody is let in; with it, and without a restart, we are.
+fn by_certificate(make: Make) -> Outcome {
+    let client = issue_as(&folder("client"), 7, &["portolan"], |parameters| {
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let scene = Scene::with_rules(RULES)
+        .make(make)
+        .access(Access::Certificate { client: client.clone() })
+        .registry_fields(&["clientCertificate: harbor-client"])
+        .with_table_in_configmap()
+        .start()?;
+    let image = Image::of("behind a certificate");
+    scene.registry.push_image(REPOSITORY, "1.25", &image);
+    let (came, line) = scene.dry_run("without", "nginx:1.25");
+    assert_eq!(line["reason"], "unavailable", "{line}");
+    assert_eq!(came, scene.mirror(&format!("{REPOSITORY}:1.25")));
+
+    let [certificate, key] = [client.certificate, client.key].map(|path| fs::read_to_string(path).unwrap());
+    let secret = json!({
+        "metadata": {"name": "harbor-client"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": certificate, "tls.key": key},
+    });
+    scene.api().create(&scene.path("secrets"), &secret).unwrap();
+    let expected = scene.mirror(&format!("{REPOSITORY}:1.25@{}", image.index.digest));
+    eventually(FRESH_LIMIT, || {
+        let (came, line) = scene.dry_run("with", "nginx:1.25");
+        if came == expected { Ok(()) } else { Err(line) }
+    });
+    Ok(())
 }
 
 fn crane_for_anyone() -> Outcome {

@@ -55,6 +55,22 @@ fn every_test_that_the_security_page_names_is_one() {
     }
 }
 
+#[test]
+fn the_registries_that_it_was_tried_with_are_those_that_the_tests_build() {
+    let page = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    for (folder, module, said) in [
+        ("distribution", "github.com/distribution/distribution/v3 v", "| distribution | VERSION |"),
+        ("crane", "github.com/google/go-containerregistry v", "| crane (go-containerregistry) | VERSION |"),
+        ("token-server", "github.com/docker/distribution v", "own token server (VERSION)"),
+    ] {
+        let file = root().join("tests/cluster/registries").join(folder).join("go.mod");
+        let text = fs::read_to_string(file).unwrap();
+        let version = text.split_once(module).unwrap().1.split([' ', '+', '\n']).next().unwrap();
+        let said = said.replace("VERSION", version);
+        assert!(page.contains(&said), "docs/reliability.md does not say `{said}`");
+    }
+}
+
 /// The places in a page that a link may name: its headings, as they are written there.
 fn places(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter_map(|line| line.strip_prefix('#'));

@@ -12,7 +12,7 @@ use rcgen::{
 };
 
 /// A certificate and its key in files, as servers read them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pair {
     /// The certificate.
     pub certificate: PathBuf,

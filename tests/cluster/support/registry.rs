@@ -14,12 +14,15 @@ use oci_client::{
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     secrets::RegistryAuth,
 };
-use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
+use reqwest::{
+    Identity, StatusCode, Url,
+    header::{CONTENT_TYPE, LOCATION},
+};
 use serde_json::json;
 
 use super::{
     Missing,
-    authority::{self, authority_pem},
+    authority::{self, Pair, authority_pem},
     folder::folder,
     image::{Blob, Image},
     process::{Process, free_port, installed},
@@ -54,6 +57,11 @@ pub enum Make {
 /// Who may read and write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Access {
+    /// Whoever shows a certificate of the tests' authority, as those in `client` do: over TLS.
+    Certificate {
+        /// A certificate and its key.
+        client: Pair,
+    },
     /// Anyone, over plain HTTP.
     Plain,
     /// Whoever has [`USER`]'s password, over TLS.
@@ -111,6 +119,11 @@ impl Registry {
         }
         match &access {
             Access::Plain => {}
+            Access::Certificate { .. } => {
+                let authorities = folder.join("clients.crt");
+                fs::write(&authorities, authority_pem()).unwrap();
+                http["tls"]["clientcas"] = json!([authorities]);
+            }
             Access::Login => {
                 let users = folder.join("htpasswd");
                 fs::write(&users, users_line(PASSWORD_HASH)).unwrap();
@@ -141,7 +154,7 @@ impl Registry {
 
     /// Whether only [`USER`] may read.
     pub fn has_login(&self) -> bool {
-        self.access != Access::Plain
+        matches!(self.access, Access::Login | Access::Token { .. })
     }
 
     /// The authority behind its certificate, if it has one.
@@ -178,7 +191,7 @@ impl Registry {
 
     /// Pushes that image under that name.
     pub fn push_image(&self, repository: &str, tag: &str, image: &Image) -> String {
-        if matches!(self.make, Make::Crane(_)) {
+        if matches!(self.make, Make::Crane(_)) || matches!(self.access, Access::Certificate { .. }) {
             runtime().block_on(self.put_image(repository, tag, image));
             return image.index.digest.clone();
         }
@@ -202,22 +215,35 @@ impl Registry {
         image.index.digest.clone()
     }
 
-    /// The same where answers lack the `Location` that the client of the tests insists on: over plain HTTP, for anyone.
+    /// The same where the client of the tests does not do: it insists on a `Location` in every answer, and has no
+    /// certificate to show.
     async fn put_image(&self, repository: &str, tag: &str, image: &Image) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let place = format!("http://{}/v2/{repository}", self.host());
-        let send = async |method: Method, path: String, blob: &Blob| {
-            let request = client.request(method, format!("{place}/{path}")).header(CONTENT_TYPE, blob.media);
+        let mut builder = reqwest::Client::builder().no_proxy();
+        let mut scheme = "http";
+        if let Access::Certificate { client } = &self.access {
+            let both = [&client.certificate, &client.key].map(|path| fs::read(path).unwrap()).concat();
+            let authority = reqwest::Certificate::from_pem(authority_pem().as_bytes()).unwrap();
+            builder = builder.identity(Identity::from_pem(&both).unwrap()).tls_certs_only([authority]);
+            scheme = "https";
+        }
+        let client = builder.build().unwrap();
+        let place = Url::parse(&format!("{scheme}://{}/v2/{repository}/", self.host())).unwrap();
+        let put = async |url: Url, blob: &Blob| {
+            let request = client.put(url).header(CONTENT_TYPE, blob.media);
             let answer = request.body(blob.bytes.clone()).send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::CREATED, "{answer:?}");
         };
         for blob in &image.blobs {
-            send(Method::POST, format!("blobs/uploads/?digest={}", blob.digest), blob).await;
+            let answer = client.post(place.join("blobs/uploads/").unwrap()).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::ACCEPTED, "{answer:?}");
+            let mut url = place.join(answer.headers()[LOCATION].to_str().unwrap()).unwrap();
+            url.query_pairs_mut().append_pair("digest", &blob.digest);
+            put(url, blob).await;
         }
         for manifest in &image.manifests {
-            send(Method::PUT, format!("manifests/{}", manifest.digest), manifest).await;
+            put(place.join(&format!("manifests/{}", manifest.digest)).unwrap(), manifest).await;
         }
-        send(Method::PUT, format!("manifests/{tag}"), &image.index).await;
+        put(place.join(&format!("manifests/{tag}")).unwrap(), &image.index).await;
     }
 
     /// Pushes a stand-in image under all of these tags; its digest.
@@ -337,7 +363,7 @@ impl Registry {
 
     fn auth(&self) -> RegistryAuth {
         match self.access {
-            Access::Plain => RegistryAuth::Anonymous,
+            Access::Certificate { .. } | Access::Plain => RegistryAuth::Anonymous,
             Access::Login | Access::Token { .. } => RegistryAuth::Basic(USER.to_owned(), PASSWORD.to_owned()),
         }
     }
@@ -348,7 +374,7 @@ impl Access {
     fn has_tls(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Login => true,
+            Self::Certificate { .. } | Self::Login => true,
             Self::Token { realm, .. } => realm.starts_with("https:"),
         }
     }

@@ -1,5 +1,5 @@
 // The registry of the distribution project, version 3, as its own command is: only what keeps content elsewhere
-// than in a folder (S3, GCS, Azure) is left out, which is most of what would have to be compiled.
+// than in a folder (S3, GCS, Azure) is left out, which is half of the program.
 package main
 
 import (
