@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{
-        Access, DistributionTokens, Format, Image, Make, Missing, Outcome, Registry, Scene, binary, built,
-        eventually, folder, installed, issue_as,
+        Access, DistributionTokens, Format, Image, Make, Missing, Outcome, Portolan, PortolanOptions,
+        Registry, Scene, admit, binary, built, eventually, folder, installed, issue_as, patched,
     },
     trials,
 };
@@ -30,6 +31,7 @@ trials!["registries";
     distribution_3_by_token_over_tls,
     distribution_2_by_a_certificate_of_ours,
     distribution_3_by_a_certificate_of_ours,
+    distribution_3_at_an_ipv6_address,
     crane_for_anyone,
     a_pull_through_cache_of_distribution_2,
     a_pull_through_cache_of_distribution_3,
@@ -103,6 +105,28 @@ fn by_certificate(make: Make) -> Outcome {
         let (came, line) = scene.dry_run("with", "nginx:1.25");
         if came == expected { Ok(()) } else { Err(line) }
     });
+    Ok(())
+}
+
+fn distribution_3_at_an_ipv6_address() -> Outcome {
+    if TcpListener::bind(("::1", 0)).is_err() {
+        // Containers, in which CI runs, often have none, and nothing can be installed to have it.
+        eprintln!("skipped: this machine has no IPv6");
+        return Ok(());
+    }
+    let registry = Registry::start_make(distribution_3()?, "::1", Access::Login)?;
+    let digest = registry.push(REPOSITORY, "1.25");
+    let logins = folder("ipv6").join("login.json");
+    fs::write(&logins, registry.docker_config()).unwrap();
+    let portolan = Portolan::start(&PortolanOptions {
+        table: Some(Scene::table(&registry, RULES, &[])),
+        variables: vec![("REGISTRY_AUTH_FILE", logins.into())],
+        ..PortolanOptions::default()
+    })?;
+    let answer = admit(&mut None, &portolan.address, "one", "nginx:1.25").expect("an answer");
+    let expected = format!("{}/{REPOSITORY}:1.25@{digest}", registry.host());
+    assert!(expected.starts_with("[::1]:"), "{expected}");
+    assert_eq!(patched(&answer), Some(expected), "{}", portolan.process.output());
     Ok(())
 }
 

@@ -103,7 +103,8 @@ impl Registry {
     pub fn start_make(make: Make, address: &str, access: Access) -> Result<Self, Missing> {
         let folder = folder("registry");
         let host = address;
-        let address = format!("{host}:{}", free_port(host));
+        let in_url = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let address = format!("{in_url}:{}", free_port(host));
         let mut http = json!({"addr": address, "secret": "of the tests"});
         let mut configuration = json!({
             "version": 0.1,
@@ -164,7 +165,8 @@ impl Registry {
 
     /// Its row in the table's `registries`, with `more` fields such as `pullSecret: harbor-pull`.
     pub fn entry(&self, more: &[&str]) -> String {
-        let mut entry = format!("- host: {}\n", self.host());
+        // In quotes: an address of IPv6 begins as a YAML list does.
+        let mut entry = format!("- host: '{}'\n", self.host());
         if let Some(authority) = self.authority() {
             entry.push_str("  ca: |\n");
             for line in authority.lines() {
