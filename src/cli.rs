@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod image_list;
 mod images;
+mod import;
 mod inputs;
 mod lock;
 mod printer;
@@ -48,6 +49,8 @@ enum Command {
     Export(export::ExportArgs),
     /// List every image that manifests, charts, lists or the running cluster name
     Images(images::ImagesArgs),
+    /// Make a mapping table of what another tool goes by
+    Import(import::ImportArgs),
     /// Write the lock from what the mirrors hold now
     #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
     Lock(lock::LockArgs),
@@ -95,6 +98,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Explain(args) => explain::run(&args, &mut printer),
         Command::Export(args) => export::run(&args, &mut printer),
         Command::Images(args) => images::run(&args, &mut printer),
+        Command::Import(args) => import::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Save(args) => save::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),

@@ -11,7 +11,7 @@ mod cel;
 mod yaml;
 
 use self::{cel::Program, yaml::Yaml};
-use super::Exported;
+use super::{Exported, MADE, rules_of_lines};
 use crate::table::{Fallback, LockMode, Pin, Rule, Table};
 
 /// Which Pods a policy judges, beside what holds of all: those that the webhook is called about.
@@ -137,27 +137,9 @@ fn warnings_about(table: &Table, all: &[About]) -> Vec<String> {
 
 /// The rules with mirrors that fit, in words; `None`: there is none.
 fn about_rules(table: &Table, fits: impl Fn(&Rule) -> bool) -> Option<String> {
-    let lines: Vec<_> = table
-        .rules()
-        .iter()
-        .filter(|rule| !rule.keep() && fits(rule))
-        .map(|rule| rule.line().to_string())
-        .collect();
-    match &*lines {
-        [] => None,
-        [line] => Some(format!("the rule of line {line}")),
-        lines if lines.len() <= NAMED_LINES => Some(format!("the rules of lines {}", lines.join(", "))),
-        lines => {
-            let first: Vec<_> = lines.iter().take(NAMED_LINES).map(String::as_str).collect();
-            Some(format!("{} rules (lines {}, …)", lines.len(), first.join(", ")))
-        }
-    }
+    let fitting = table.rules().iter().filter(|rule| !rule.keep() && fits(rule));
+    rules_of_lines(&fitting.map(|rule| rule.line()).collect::<Vec<_>>())
 }
-
-const MADE: &str = "Made by `portolan export` from a mapping table; make it anew when the table changes.";
-
-/// How many lines of rules a warning names.
-const NAMED_LINES: usize = 5;
 
 /// What etcd stores of one object by default is 1.5 MiB; some is left for what the API server adds.
 const MOST_BYTES: usize = 1_400_000;

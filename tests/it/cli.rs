@@ -14,6 +14,7 @@ mod explain_mirrors;
 mod explain_pods;
 mod export;
 mod images;
+mod import;
 mod lock;
 mod same_as_webhook;
 mod save;

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cluster", &["image", "lock", "metrics", "table"]),
-    ("foreign", &["image", "table"]),
+    ("foreign", &["image", "inventory", "table"]),
     ("image", &[]),
     ("inventory", &["image"]),
     ("lock", &["image"]),
@@ -76,6 +76,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rcgen", &["tls"]),
     ("reqwest", &["registry"]),
     ("tar", &["transfer"]),
+    ("toml", &["foreign"]),
     ("x509_parser", &["tls"]),
 ];
 
