@@ -39,7 +39,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ = $(CACHE)/cargo-fuzz/$(shell echo $(CARGO_FUZZ_VERSION) `rustc -Vv` | sha256sum | cut -c1-16)
 # How long `make fuzz` tries each target, and which.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= reference table patch inventory
+FUZZ_TARGETS ?= reference table patch inventory import
 
 # How long each fault of `make faults` lasts.
 FAULT_SECONDS ?= 30

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/checks/import.rs"]
+mod import;
 #[path = "../../fuzz/checks/inventory.rs"]
 mod inventory;
 #[path = "../../fuzz/checks/patch.rs"]
@@ -62,6 +64,11 @@ fn damaged(data: &[u8], number: u64) -> Vec<u8> {
 #[test]
 fn what_is_found_in_manifests_has_a_place_and_is_found_again() {
     replay("inventory", inventory::check);
+}
+
+#[test]
+fn files_of_other_tools_become_tables_that_nodes_can_be_told() {
+    replay("import", import::check);
 }
 
 #[test]
