@@ -19,6 +19,7 @@ mod chart;
 mod check;
 mod conditions;
 mod explain;
+mod exported;
 mod faults;
 mod fight;
 mod installed;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         pods::trials(),
         conditions::trials(),
         explain::trials(),
+        exported::trials(),
         logins::trials(),
         local_logins::trials(),
         ways::trials(),
