@@ -40,7 +40,7 @@ mod trust;
 mod verify;
 
 pub use answer::{Answer, AnswerSource, Question, RegistryStatus, Status};
-pub use content::{Blob, Content, ContentError, Manifest, Repository};
+pub use content::{Blob, Body, Content, ContentError, Manifest, Mounted, Repository, Upload};
 pub use counters::Counts;
 pub use credentials::{
     Credentials, HelperError, HelperProblem, LocalLogins, NamedHelpers, ParseCredentialsError,
@@ -51,5 +51,6 @@ pub use heard::{Heard, Said};
 pub use past::{LoginName, PastAnswer};
 pub use policy::CachePolicy;
 pub use resolver::Resolver;
+pub use transport::ByteStream;
 pub use trust::TrustError;
 pub use verify::Verified;

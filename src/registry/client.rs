@@ -59,15 +59,19 @@ impl Client {
         self.url.join(path).map_err(|_| FetchError::BadUrl)
     }
 
-    /// Sends a message. A refusal that a (new) login may help is met once.
+    /// Sends a message. A refusal that a (new) login may help is met once. Elsewhere than to the registry itself (it may
+    /// send uploads where it likes) it goes without a login.
     pub(super) async fn send(
         &self,
-        message: &Message,
+        message: &Message<'_>,
         scope: &Scope,
         login: Option<&ScopedLogin>,
         purpose: Purpose,
     ) -> Result<Reply, FetchError> {
         let transport = self.transport.meant_for(purpose);
+        if message.url.origin() != self.url.origin() {
+            return Ok(transport.send(message, None).await?);
+        }
         let known = self.challenge.load_full();
         let first = match known.as_deref() {
             Some(challenge) => {

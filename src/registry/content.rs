@@ -1,8 +1,10 @@
-//! What registries hold, byte for byte.
+//! What registries hold, byte for byte: pulled here, pushed in `push`.
 //!
 //! For moving images, not for admissions: nothing is remembered, nobody is left alone, and whoever asks says when to
 //! try again ([`ContentError::is_passing`]). Manifests are checked here; blobs come as they are, in pieces, and are
 //! checked by who puts the pieces together.
+
+mod push;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +13,9 @@ use reqwest::{
     Method, Response, StatusCode,
     header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE},
 };
+use serde::Deserialize;
+
+pub use push::{Body, Mounted, Upload};
 
 use super::{
     client::ACCEPTED,
@@ -19,8 +24,8 @@ use super::{
     host::Host,
     manifest::{FetchError, MAX_MANIFEST, digest_header, is_manifest, is_page},
     registries::Registries,
-    token::{Scope, TokenError},
-    transport::{self, Message, Purpose, Reply, TransportError},
+    token::{Access, Scope, TokenError},
+    transport::{self, Message, Payload, Purpose, Reply, TransportError},
     trust::Trust,
 };
 use crate::image::{Digest, Reference};
@@ -35,6 +40,7 @@ pub struct Content {
 pub struct Repository {
     host: Arc<Host>,
     name: Box<str>,
+    access: Access,
 }
 
 /// A manifest or an index, as the registry has it.
@@ -99,10 +105,12 @@ pub enum ContentError {
         limit: Duration,
     },
     /// The login is not enough, or there is none.
-    #[error("the registry refused us{}", status.map(|status| format!(" with status {status}")).unwrap_or_default())]
+    #[error("the registry refused us{}{said}", status.map(|status| format!(" with status {status}")).unwrap_or_default())]
     Unauthorized {
         /// The status; `None`: the token service said so.
         status: Option<u16>,
+        /// What it says about that, cut to a bound: a quota is refused like a login.
+        said: String,
     },
     /// No connection, or it broke.
     #[error("cannot reach the registry")]
@@ -132,10 +140,22 @@ impl Content {
     /// # Errors
     /// Its registry makes no URL.
     pub fn source(&self, reference: &Reference) -> Result<Repository, ContentError> {
+        self.repository(reference, Access::Pull)
+    }
+
+    /// The repository of a reference, to be written.
+    ///
+    /// # Errors
+    /// Its registry makes no URL.
+    pub fn target(&self, reference: &Reference) -> Result<Repository, ContentError> {
+        self.repository(reference, Access::Push)
+    }
+
+    fn repository(&self, reference: &Reference, access: Access) -> Result<Repository, ContentError> {
         let host = self.registries.get(reference.registry());
         let host =
             host.ok_or(ContentError::Protocol { what: "cannot be asked for: its name makes no URL" })?;
-        Ok(Repository { host, name: reference.repository().into() })
+        Ok(Repository { host, name: reference.repository().into(), access })
     }
 }
 
@@ -215,10 +235,19 @@ impl Repository {
         self.host.login_for(&self.name)
     }
 
-    async fn ask(&self, message: &Message) -> Result<Reply, ContentError> {
-        let scope = Scope::pull(&self.name);
+    fn scope(&self) -> Scope {
+        Scope { access: self.access, ..Scope::pull(&self.name) }
+    }
+
+    /// Sends what is answered at once.
+    async fn ask(&self, message: &Message<'_>) -> Result<Reply, ContentError> {
+        debug_assert!(!matches!(message.payload, Payload::Stream(..)), "a stream takes its time");
+        self.ask_for(message, &self.scope()).await
+    }
+
+    async fn ask_for(&self, message: &Message<'_>, scope: &Scope) -> Result<Reply, ContentError> {
         let login = self.login().await;
-        let sent = self.host.client().send(message, &scope, login, Purpose::Transfer);
+        let sent = self.host.client().send(message, scope, login, Purpose::Transfer);
         tokio::time::timeout(STALL, sent).await.map_err(|_| stalled())?.map_err(ContentError::of_fetch)
     }
 }
@@ -264,7 +293,7 @@ impl ContentError {
         match error {
             FetchError::Transport(error) => Self::of(error),
             FetchError::Token(error) => match &*error {
-                TokenError::Refused => Self::Unauthorized { status: None },
+                TokenError::Refused => Self::Unauthorized { status: None, said: String::new() },
                 TokenError::Status { status, retry_after } if *status == 429 || *status >= 500 => {
                     Self::Busy { status: *status, retry_after: retry_after.map(bounded_wish) }
                 }
@@ -287,8 +316,11 @@ async fn accept(reply: Reply, accepted: &[StatusCode]) -> Result<Response, Conte
     }
     Err(match status {
         StatusCode::NOT_FOUND => ContentError::Missing,
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-            ContentError::Unauthorized { status: Some(status.as_u16()) }
+        StatusCode::FORBIDDEN => {
+            ContentError::Unauthorized { status: Some(status.as_u16()), said: reason(reply.response).await }
+        }
+        StatusCode::UNAUTHORIZED => {
+            ContentError::Unauthorized { status: Some(status.as_u16()), said: String::new() }
         }
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             busy(&reply.response)
@@ -312,15 +344,41 @@ fn bounded_wish(wish: Duration) -> Duration {
 }
 
 async fn refused(response: Response) -> ContentError {
-    let status = response.status().as_u16();
+    ContentError::Refused { status: response.status().as_u16(), said: reason(response).await }
+}
+
+/// What an answer says about a refusal, behind a colon; empty if it says nothing.
+async fn reason(response: Response) -> String {
     let read = tokio::time::timeout(STALL, transport::read(response, MAX_REASON)).await;
     let text = read.ok().and_then(Result::ok).unwrap_or_default();
-    let said: String = String::from_utf8_lossy(&text)
-        .chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_SAID)
-        .collect();
-    ContentError::Refused { status, said: if said.is_empty() { said } else { format!(": {said}") } }
+    let text = match serde_json::from_slice(&text) {
+        Ok(Reasons { errors }) => errors.iter().map(Reason::text).collect::<Vec<_>>().join("; "),
+        Err(_) => String::from_utf8_lossy(&text).into_owned(),
+    };
+    let said: String = text.chars().filter(|character| !character.is_control()).take(MAX_SAID).collect();
+    if said.is_empty() { said } else { format!(": {said}") }
+}
+
+/// How a registry says what is wrong (distribution-spec §error-codes).
+#[derive(Deserialize)]
+struct Reasons {
+    #[serde(default)]
+    errors: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Reason {
+    fn text(&self) -> String {
+        let parts = [&*self.code, &*self.message].into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(": ")
+    }
 }
 
 /// The first byte of what was sent (RFC 9110 §14.4).
@@ -374,7 +432,7 @@ mod tests {
             (stalled(), true),
             (ContentError::Unreachable("reset".into()), true),
             (ContentError::Missing, false),
-            (ContentError::Unauthorized { status: Some(401) }, false),
+            (ContentError::Unauthorized { status: Some(401), said: String::new() }, false),
             (ContentError::Corrupt { digest: Digest::of(b"") }, false),
         ] {
             assert_eq!(error.is_passing(), expected, "{error}");

@@ -55,18 +55,35 @@ pub(super) struct Key {
 /// What is to be done with a token.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Scope {
-    repository: Box<str>,
+    pub(super) repository: Box<str>,
+    pub(super) access: Access,
+    /// Another repository of the registry, whose blobs are to be taken over.
+    pub(super) from: Option<Box<str>>,
+}
+
+/// What is to be done with a repository.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Access {
+    /// It is read.
+    Pull,
+    /// It is written, too.
+    Push,
 }
 
 impl Scope {
     /// Reading one repository.
     pub(super) fn pull(repository: &str) -> Self {
-        Self { repository: repository.into() }
+        Self { repository: repository.into(), access: Access::Pull, from: None }
     }
 
-    /// As a token service reads it.
-    fn text(&self) -> String {
-        format!("repository:{}:pull", self.repository)
+    /// As a token service reads them.
+    fn texts(&self) -> impl Iterator<Item = String> {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let from = self.from.iter().map(|from| format!("repository:{from}:pull"));
+        std::iter::once(format!("repository:{}:{actions}", self.repository)).chain(from)
     }
 }
 
@@ -144,8 +161,8 @@ async fn request(
 ) -> Result<Token, TokenError> {
     let mut url = realm(&key.service.realm, registry)?;
     let asked = Instant::now();
-    let ours = key.scope.text();
-    let scopes = || std::iter::once(ours.as_str()).chain(key.service.scopes.iter().map(AsRef::as_ref));
+    let ours: Vec<String> = key.scope.texts().collect();
+    let scopes = || ours.iter().map(String::as_str).chain(key.service.scopes.iter().map(AsRef::as_ref));
     let response = if let Some(Login::IdentityToken(identity)) = login {
         // Only a URL of reqwest's knows how to encode a form; its query is the form's text.
         let mut form = Url::parse("form:").expect("a constant URL");

@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use reqwest::{
-    Method, Response, StatusCode, Url,
+    Body, Method, Response, StatusCode, Url,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+        ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+        USER_AGENT,
     },
 };
 use rustls::ClientConfig;
@@ -47,17 +50,40 @@ pub(super) enum Purpose {
     Transfer,
 }
 
-/// What is sent: a request that changes nothing where it is sent, without who sends it and with which login.
-pub(super) struct Message {
+/// What is sent: a request without who sends it and with which login.
+pub(super) struct Message<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    pub(super) payload: Payload<'a>,
 }
 
-impl Message {
-    /// A request that accepts this.
+/// What a request carries. It can be sent again, from its beginning.
+pub(super) enum Payload<'a> {
+    Bytes(Bytes),
+    None,
+    /// So many bytes, opened anew for each time that they are sent.
+    Stream(u64, &'a (dyn Fn() -> ByteStream + Send + Sync)),
+}
+
+/// Bytes that come piece by piece.
+pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+impl Message<'_> {
+    /// A request without a body.
     pub(super) fn plain(method: Method, url: Url, accept: HeaderValue) -> Self {
-        Self { method, url, headers: HeaderMap::from_iter([(ACCEPT, accept)]) }
+        Self { method, url, headers: HeaderMap::from_iter([(ACCEPT, accept)]), payload: Payload::None }
+    }
+
+    /// Whether it changes nothing where it is sent.
+    fn is_safe(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// Whether an answer sends it elsewhere. What changes something is sent on only where the status promises that it
+    /// stays what it is.
+    fn is_redirected_by(&self, status: StatusCode) -> bool {
+        is_redirect(status) && (self.is_safe() || matches!(status.as_u16(), 307 | 308))
     }
 }
 
@@ -96,7 +122,7 @@ impl Transport {
     /// Sends a message and follows at most [`MAX_REDIRECTS`] redirects.
     pub(super) async fn send(
         &self,
-        message: &Message,
+        message: &Message<'_>,
         authorization: Option<HeaderValue>,
     ) -> Result<Reply, TransportError> {
         let origin = message.url.origin();
@@ -107,19 +133,27 @@ impl Transport {
                 let request = self.client.request(message.method.clone(), url.clone());
                 let request = request.headers(message.headers.clone());
                 let request = request.header(USER_AGENT, self.purpose.user_agent());
-                match authorization.clone().filter(|_| !elsewhere) {
+                let request = match authorization.clone().filter(|_| !elsewhere) {
                     Some(authorization) => request.header(AUTHORIZATION, authorization),
                     None => request,
+                };
+                match &message.payload {
+                    // Said also of nothing: without it, proxies answer 411.
+                    Payload::Bytes(bytes) => request.header(CONTENT_LENGTH, bytes.len()).body(bytes.clone()),
+                    Payload::None => request,
+                    Payload::Stream(length, open) => {
+                        request.header(CONTENT_LENGTH, *length).body(Body::wrap_stream(open()))
+                    }
                 }
             };
             let response = match request().send().await {
                 // A kept connection may have been closed by the other side the moment we used it: no fault of the
                 // registry's, and these requests change nothing there.
-                Err(error) if was_hung_up(&error) => request().send().await,
+                Err(error) if message.is_safe() && was_hung_up(&error) => request().send().await,
                 sent => sent,
             };
             let response = response.map_err(TransportError::of)?;
-            if !is_redirect(response.status()) {
+            if !message.is_redirected_by(response.status()) {
                 return Ok(Reply { response, elsewhere });
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());

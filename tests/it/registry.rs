@@ -18,6 +18,7 @@ mod memory;
 mod mirrors;
 mod past;
 mod pause;
+mod push;
 mod refresh;
 mod secrets;
 mod tls;

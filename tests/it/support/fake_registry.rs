@@ -9,7 +9,7 @@
 //! assert_eq!(registry.count("HEAD", "/v2/team/app/manifests/v1"), 2);
 //! ```
 //!
-//! Blobs are in `blobs`.
+//! Blobs are in `blobs`, what is pushed in `uploads`.
 //!
 //! It listens on a free port of 127.0.0.1 and speaks HTTP/1.1, plain or over TLS. Paths that begin with `/token` are its
 //! token service. Dropped, it hangs up on everybody.
@@ -39,6 +39,7 @@ use tokio_rustls::TlsAcceptor;
 use super::authority::Authority;
 
 mod blobs;
+mod uploads;
 
 /// See the module.
 pub(crate) struct FakeRegistry {
@@ -57,15 +58,17 @@ pub(crate) enum Fault {
     Close,
     /// Hangs up without an answer, and is healed by that.
     CloseOnce,
-    /// Sends so many bytes of the body, hangs up, and is healed by that.
+    /// Sends so many bytes of the body (of a PUT: takes so many), hangs up, and is healed by that.
     CutOnce(usize),
     /// Answers as it should, later.
     Delay(Duration),
     /// Names this digest, whatever the bytes are.
     DigestHeader(String),
+    /// Answers with this status before the body of a request has come.
+    Early(u16),
     /// Sends bytes without end.
     Endless,
-    /// Sends so many bytes of the body and no more until the fault is healed.
+    /// Sends so many bytes of the body (of a PUT: takes so many) and no more until the fault is healed.
     Hold(usize),
     /// Answers 200 with a page for people.
     Html,
@@ -75,6 +78,12 @@ pub(crate) enum Fault {
     None,
     /// Answers with 429 and this `Retry-After`, and is healed by that.
     LimitOnce(u64),
+    /// Sends uploads to this URL, followed by their path.
+    Location(String),
+    /// Says of an upload not where to send it.
+    NoLocation,
+    /// Mounts nothing and wants an upload instead.
+    NoMount,
     /// Gives a blob from the first byte on, whatever part was asked for.
     NoRange,
     /// Sends the asker to this URL, followed by the path that was asked for.
@@ -351,7 +360,21 @@ async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, st
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
+    let named = format!("{} {path}", head.method);
+    let met = State::of(&state.faults.borrow(), &named);
+    let body = match head.method.as_str() {
+        "PUT" => {
+            let recorded = Recorded {
+                method: head.method.to_string(),
+                path: path.clone(),
+                headers: head.headers.clone(),
+                body: String::new(),
+            };
+            let taken = state.take(body, &met).await;
+            taken.inspect_err(|_| state.requests.lock().unwrap().push(recorded))?
+        }
+        _ => body.collect().await.map_err(|_| HangUp)?.to_bytes(),
+    };
     let recorded = Recorded {
         method: head.method.to_string(),
         path: path.clone(),
@@ -360,7 +383,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     };
     state.requests.lock().unwrap().push(recorded.clone());
 
-    let fault = state.fault(&format!("{} {path}", recorded.method)).await;
+    let fault = state.fault(&named).await;
     match &fault {
         Fault::Body(bytes) => return Ok(reply(200, "application/json", bytes.clone())),
         Fault::Close => return Err(HangUp),
@@ -393,18 +416,26 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             response.headers_mut().insert(header::LOCATION, format!("{url}{path}").parse().unwrap());
             return Ok(response);
         }
-        Fault::Status(status) => return Ok(reply(*status, "text/plain", "as the test wanted it".into())),
+        Fault::Status(status) | Fault::Early(status) => {
+            return Ok(reply(*status, "text/plain", "as the test wanted it".into()));
+        }
         Fault::Unauthorized(challenge) => return Ok(challenged(challenge)),
         Fault::CutOnce(_) => state.heal(&fault),
         Fault::DigestHeader(_)
         | Fault::Hold(_)
+        | Fault::Location(_)
         | Fault::NoDigest
+        | Fault::NoLocation
+        | Fault::NoMount
         | Fault::NoRange
         | Fault::None
         | Fault::Stall => {}
     }
     if path.starts_with("/token") {
         return Ok(state.token(&recorded));
+    }
+    if matches!(&*recorded.method, "POST" | "PUT") {
+        return Ok(state.pushed(&recorded, &body, &fault));
     }
     if path.contains("/blobs/") {
         return Ok(state.blob(&recorded, &fault));
@@ -468,12 +499,15 @@ impl State {
         if !self.login.tokens {
             return None;
         }
-        let scope = format!("repository:{repository}:pull");
+        let push = format!("repository:{repository}:pull,push");
+        let is_read = matches!(&*request.method, "GET" | "HEAD");
+        let scope = if is_read { format!("repository:{repository}:pull") } else { push.clone() };
         let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
         let good = if self.login.realm.is_some() {
             !token.is_empty()
         } else {
-            self.tokens.lock().unwrap().contains(&(token.to_owned(), scope.clone()))
+            let tokens = self.tokens.lock().unwrap();
+            [&scope, &push].iter().any(|scope| tokens.contains(&(token.to_owned(), (*scope).clone())))
         };
         let realm = self.login.realm.clone().unwrap_or_else(|| format!("{}/token", self.url));
         let service = self.login.service.as_deref().unwrap_or("fake");
@@ -500,7 +534,10 @@ impl State {
         }
         let mut tokens = self.tokens.lock().unwrap();
         let token = format!("token-canary-{}", self.requests.lock().unwrap().len());
-        tokens.insert((token.clone(), parameter("scope")));
+        let scopes = form.split('&').filter_map(|pair| pair.strip_prefix("scope=")).map(decode);
+        for scope in scopes.flat_map(|scopes| scopes.split(' ').map(str::to_owned).collect::<Vec<_>>()) {
+            tokens.insert((token.clone(), scope));
+        }
         let name = if request.method == "POST" { "access_token" } else { "token" };
         let life = self.login.expires_in.map_or_else(String::new, |life| format!(r#","expires_in":{life}"#));
         reply(200, "application/json", format!(r#"{{"{name}":"{token}"{life}}}"#).into())
