@@ -5,13 +5,14 @@
 //!
 //! Reading takes three steps, a file each: `tree` (YAML into a tree with places), `document` (the keys that a table
 //! has, declared once) and `meaning` (references, and the rules side by side). `lookup` finds the rule for a
-//! reference, `find` remembers what was found for an image.
+//! reference, `find` remembers what was found for an image, `destinations` finds every place that one may be looked for in.
 
 use std::sync::Arc;
 
 use crate::image::Reference;
 
 mod considered;
+mod destinations;
 mod document;
 mod find;
 pub mod keys;
@@ -28,6 +29,7 @@ mod source;
 mod tree;
 
 pub use considered::{Considered, Fate};
+pub use destinations::Destination;
 pub use find::{Found, How, Place};
 pub use lookup::Lookup;
 pub use mirror::Mirror;

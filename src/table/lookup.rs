@@ -152,6 +152,24 @@ impl Index {
         self.everything.best(namespace, probes)
     }
 
+    /// The rules of every source that holds `reference`, the most specific first, as [`Index::closest`] goes through them.
+    pub(super) fn levels<'i>(&'i self, reference: &'i Reference) -> impl Iterator<Item = &'i Scopes> {
+        let exact = self.exact.get(reference.name()).zip(version(reference));
+        let exact = exact.and_then(|(versions, version)| versions.get(version));
+        let by_prefix = prefixes(reference.name()).filter_map(|prefix| self.prefixes.get(prefix));
+        let is_passed_by = self.passed_by(reference.registry(), &mut 0);
+        let wild = suffixes(reference.registry()).filter_map(|suffix| self.wildcards.get(suffix));
+        let wild = wild.chain([&self.everything]).filter(move |_| !is_passed_by);
+        exact.into_iter().chain(by_prefix).chain(wild)
+    }
+
+    /// The rules of every mirror that holds `reference`, the longest first, as [`Index::inside`] goes through them.
+    pub(super) fn levels_around<'i>(&'i self, reference: &'i Reference) -> impl Iterator<Item = &'i Scopes> {
+        let is_own = self.registries.contains(reference.registry());
+        let held = prefixes(reference.name()).filter_map(|prefix| self.mirrors.get(prefix));
+        held.filter(move |_| is_own).map(|held| &held.scopes)
+    }
+
     /// The mirror that `reference` is inside: the longest, then the first written, of a rule that admits
     /// `namespace`.
     pub(super) fn inside(

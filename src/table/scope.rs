@@ -75,6 +75,23 @@ impl Scopes {
         scoped.or(self.unscoped)
     }
 
+    /// Every rule that speaks for any namespace, as written.
+    pub(super) fn seats(&self) -> Vec<Seat> {
+        let scoped = self.scoped.iter().flat_map(|scoped| {
+            let globs = scoped.globs.values().flatten().map(|(_, seat)| seat);
+            scoped.names.values().chain(globs)
+        });
+        let mut seats: Vec<_> = scoped.chain(&self.unscoped).copied().collect();
+        seats.sort_unstable();
+        seats.dedup();
+        seats
+    }
+
+    /// Whether a rule speaks for all namespaces.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.unscoped.is_some()
+    }
+
     /// The first rule as written that admits `namespace`.
     pub(super) fn first(&self, namespace: Option<&str>, probes: &mut usize) -> Option<Seat> {
         let scoped = self.scoped.as_ref().zip(namespace).and_then(|(scoped, namespace)| {

@@ -223,6 +223,27 @@ proptest! {
     }
 
     #[test]
+    fn what_an_admission_asks_first_is_among_what_is_loaded(
+        table in sound_table(),
+        images in proptest::collection::vec(image(), 1..20),
+        namespaces in proptest::collection::vec(proptest::option::of("[ab]{1,3}"), 1..8),
+    ) {
+        for image in images {
+            let destinations = table.destinations(&reference(&image));
+            for namespace in &namespaces {
+                let found = table.find(&image, namespace.as_deref()).unwrap();
+                let Some(asked) = found.places.first() else { continue };
+                let loaded = destinations.iter().find(|destination| destination.place == asked.reference);
+                let loaded = loaded.ok_or_else(|| {
+                    TestCaseError::fail(format!("{image} in {namespace:?}: {found:?}, {destinations:?}"))
+                })?;
+                let rule = found.rule.as_ref().unwrap().id();
+                prop_assert!(loaded.rules.iter().any(|loaded| loaded.id() == rule), "{} {:?}", image, loaded);
+            }
+        }
+    }
+
+    #[test]
     fn rewriting_twice_equals_rewriting_once(
         table in sound_table(),
         images in proptest::collection::vec(image(), 1..20),
