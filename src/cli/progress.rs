@@ -9,7 +9,7 @@ use std::{
 use super::{Printer, printer::in_line};
 use crate::{
     image::Reference,
-    transfer::{Event, Saved, TransferError},
+    transfer::{Event, Loaded, Saved, TransferError},
 };
 
 /// Shows progress on stderr: on a terminal in one line that changes, elsewhere in a line now and then.
@@ -52,6 +52,10 @@ impl<'p> Progress<'p> {
                 let error = in_line(anyhow::Chain::new(*error));
                 let text = format!("`{image}`: {error}; trying again in {:.1} s", pause.as_secs_f64());
                 self.say(|printer| printer.warning(&text));
+            }
+            Event::Placed { image, place, result } => {
+                self.ended.set(self.ended.get() + 1);
+                self.say(|printer| placed(printer, image, place, result));
             }
             Event::Ended { image, result } => {
                 self.ended.set(self.ended.get() + 1);
@@ -112,6 +116,39 @@ fn ended(printer: &mut Printer, image: &Reference, result: &Result<Saved, Transf
         Err(error) => {
             let causes = in_line(anyhow::Chain::new(error));
             printer.error(&anyhow::Error::msg(format!("`{image}` is not saved: {causes}")));
+            if let Some(remedy) = error.remedy() {
+                printer.hint(remedy);
+            }
+        }
+    }
+}
+
+fn placed(
+    printer: &mut Printer,
+    image: &Reference,
+    place: &Reference,
+    result: &Result<Loaded, TransferError>,
+) {
+    match result {
+        Ok(loaded) => {
+            let is_all_there = loaded.was_there && loaded.sent + loaded.mounted == 0;
+            let mut text = if is_all_there { "there".to_owned() } else { "loaded".to_owned() };
+            let _ = write!(text, " {image} as {place} {} ({}", loaded.digest, amount(loaded.size));
+            if !is_all_there {
+                let _ = write!(text, ", {} of it sent", amount(loaded.sent));
+                if loaded.mounted > 0 {
+                    let _ = write!(text, ", {} mounted", amount(loaded.mounted));
+                }
+            }
+            if loaded.left_out > 0 {
+                let _ = write!(text, ", {} platforms left out", loaded.left_out);
+            }
+            text.push(')');
+            printer.note(&text);
+        }
+        Err(error) => {
+            let causes = in_line(anyhow::Chain::new(error));
+            printer.error(&anyhow::Error::msg(format!("`{image}` is not loaded as `{place}`: {causes}")));
             if let Some(remedy) = error.remedy() {
                 printer.hint(remedy);
             }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::image::Reference;
 
-use super::{failure::TransferError, save::Saved};
+use super::{failure::TransferError, load::Loaded, save::Saved};
 
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// It came to light that so many bytes more are needed.
     Needed(u64),
-    /// So many of them have come from a registry.
+    /// So many of them have come from a registry, or gone to one.
     Received(u64),
     /// So many of them were there already.
     Kept(u64),
@@ -23,6 +23,15 @@ pub enum Event<'a> {
         error: &'a TransferError,
         /// When.
         pause: Duration,
+    },
+    /// One place of an image is done with.
+    Placed {
+        /// Which image.
+        image: &'a Reference,
+        /// Where it was to go.
+        place: &'a Reference,
+        /// How.
+        result: &'a Result<Loaded, TransferError>,
     },
     /// An image is done with.
     Ended {

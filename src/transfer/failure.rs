@@ -3,22 +3,39 @@
 use std::{fmt, io, path::PathBuf};
 
 use crate::{
-    image::{Digest, Platform},
+    image::{Digest, Platform, Reference},
     registry::ContentError,
 };
 
-use super::manifest::ManifestError;
+use super::{bundle::BundleError, manifest::ManifestError};
 
 /// Why an image could not be moved.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// A registry did not give or take something.
+    /// The layout that is read cannot be read, or not to the end.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Two images of one run go to one place.
+    #[error("`{other}` goes there too, and is another image (`{digest}`)")]
+    Clash {
+        /// The other image.
+        other: Reference,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A registry did not give something.
     #[error("cannot get {what}")]
     Content {
         /// What.
         what: Part,
         /// Why not.
         source: ContentError,
+    },
+    /// The layout that is read does not have something.
+    #[error("the layout lacks {what}")]
+    Lacking {
+        /// What.
+        what: Part,
     },
     /// A manifest says what cannot be.
     #[error("cannot use {what}")]
@@ -34,9 +51,34 @@ pub enum TransferError {
         /// Those that it is for.
         there: Vec<Platform>,
     },
+    /// The image's own digest, or that of the place it goes to, is another one.
+    #[error("`{named}` names it by another digest than its own, which is `{digest}`")]
+    OtherDigest {
+        /// What names it.
+        named: Reference,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A registry did not take something.
+    #[error("cannot put {what} there")]
+    Push {
+        /// What.
+        what: Part,
+        /// Why not.
+        source: ContentError,
+    },
+    /// An index was refused, not all of whose manifests came along.
+    #[error("the registry refuses its index, of which only some platforms came along")]
+    Sparse(#[source] ContentError),
     /// The layout cannot be read or written: no other image can be, either.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The rule names this one reference, and something else is under it.
+    #[error("another image (`{digest}`) is there, under a tag that the rule itself names")]
+    Taken {
+        /// What is there.
+        digest: Digest,
+    },
     /// What came is not what the manifest says.
     #[error("{what} has not the {expected} bytes that what names it says")]
     WrongSize {
@@ -129,9 +171,47 @@ impl TransferError {
                 ContentError::Protocol { .. } | ContentError::Refused { .. } => None,
             },
             Self::NoPlatform { .. } => Some("name another `--platform`, or `all`"),
+            Self::Bundle(error) => error.remedy(),
+            Self::Clash { .. } => Some("give one of them a rule of its own in the table"),
+            Self::Lacking { .. } => Some("it was damaged on its way, or not saved to its end: save it again"),
+            Self::Push { source, .. } => push_remedy(source),
+            Self::Sparse(_) => Some("bring it with every platform: save or copy it without `--platform`"),
             Self::Store(error) => error.remedy(),
-            Self::Manifest { .. } | Self::WrongSize { .. } => None,
+            Self::Taken { .. } => {
+                Some("what such a rule names is chosen by hand: leave the image out, or remove what is there")
+            }
+            Self::Manifest { .. } | Self::OtherDigest { .. } | Self::WrongSize { .. } => None,
         }
+    }
+}
+
+/// What to do when a registry does not take something.
+fn push_remedy(error: &ContentError) -> Option<&'static str> {
+    match error {
+        ContentError::Busy { .. } | ContentError::Stalled { .. } | ContentError::Unreachable(_) => Some(
+            "see registry, network and proxy, and run the command again: what is there is not sent again",
+        ),
+        ContentError::Missing => Some(
+            "many registries want the project or repository made first: make it and run the command again",
+        ),
+        ContentError::Refused { status: 405, .. } => {
+            Some("it takes no pushes: is it read-only, or the cache of another registry?")
+        }
+        ContentError::Refused { status: 413, .. } => Some(
+            "something in front of the registry bounds what is sent: raise that (nginx: `client_max_body_size`)",
+        ),
+        ContentError::Refused { status: 507, .. } => Some("make room in the registry"),
+        ContentError::Unauthorized { status: Some(403), .. } => Some(
+            "see whether the login may push there and whether a quota is used up, then run the command again: what is \
+                  there is not sent again",
+        ),
+        ContentError::Unauthorized { .. } => Some(
+            "log in with an account that may push (`docker login`, or a file named by REGISTRY_AUTH_FILE)",
+        ),
+        ContentError::Corrupt { .. }
+        | ContentError::NotManifest
+        | ContentError::Protocol { .. }
+        | ContentError::Refused { .. } => None,
     }
 }
 

@@ -85,10 +85,25 @@ impl Descriptor {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".rootfs.foreign.")
     }
 
+    /// Whether it is another index.
+    pub(super) fn is_index(&self) -> bool {
+        INDEXES.contains(&&*self.media_type)
+    }
+
     /// Whether it is the configuration of an image, which says what platform that is for.
     pub(super) fn is_configuration(&self) -> bool {
         CONFIGURATIONS.contains(&&*self.media_type)
     }
+}
+
+/// The children of an index that are for one of these platforms; without any, all.
+pub(super) fn wanted<'d>(children: &'d [Descriptor], platforms: &[Platform]) -> Vec<&'d Descriptor> {
+    let is_wanted = |child: &&Descriptor| {
+        let there = child.platform.as_ref();
+        platforms.is_empty()
+            || there.is_some_and(|there| platforms.iter().any(|platform| platform.admits(there)))
+    };
+    children.iter().filter(is_wanted).collect()
 }
 
 /// The platform that a configuration is for.

@@ -23,7 +23,7 @@ use super::{
     event::Event,
     failure::{Part, StoreError, TransferError},
     layout::{Index, Layout},
-    manifest::{Contents, Descriptor, MAX_DEPTH, MAX_MANIFESTS, ManifestError, Named, platform_of},
+    manifest::{Contents, Descriptor, MAX_DEPTH, MAX_MANIFESTS, ManifestError, Named, platform_of, wanted},
     retry::RetryPolicy,
 };
 
@@ -234,18 +234,8 @@ impl Run<'_> {
 
     /// The children of an index that were asked for. Other indexes among them are, whatever they are for.
     fn wanted<'d>(&self, children: &'d [Descriptor]) -> Result<Vec<&'d Descriptor>, TransferError> {
-        let platforms = &self.options.platforms;
-        if platforms.is_empty() {
-            return Ok(children.iter().collect());
-        }
-        let is_wanted = |child: &&Descriptor| {
-            child
-                .platform
-                .as_ref()
-                .is_some_and(|there| platforms.iter().any(|platform| platform.admits(there)))
-        };
-        let wanted: Vec<_> = children.iter().filter(is_wanted).collect();
-        if wanted.is_empty() {
+        let wanted = wanted(children, &self.options.platforms);
+        if wanted.is_empty() && !self.options.platforms.is_empty() {
             let there = children.iter().filter_map(|child| child.platform.clone()).collect();
             return Err(TransferError::NoPlatform { there });
         }
