@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod copy;
 mod duration;
 mod explain;
 mod export;
@@ -12,7 +13,9 @@ mod image_list;
 mod images;
 mod import;
 mod inputs;
+mod load;
 mod lock;
+mod placing;
 mod printer;
 mod progress;
 mod registries;
@@ -43,6 +46,8 @@ enum Command {
     Certs(certs::CertsArgs),
     /// Say of every image whether it would run: is it in its mirror, is it locked, what stands in the way
     Check(check::CheckArgs),
+    /// Bring images from where they are to their mirrors, without a file between, and write the lock
+    Copy(copy::CopyArgs),
     /// Say what becomes of an image, and why
     Explain(explain::ExplainArgs),
     /// Write the mapping table in the words of other tools, for what the webhook does not reach
@@ -51,6 +56,8 @@ enum Command {
     Images(images::ImagesArgs),
     /// Make a mapping table of what another tool goes by
     Import(import::ImportArgs),
+    /// Bring the images of an OCI image layout to their mirrors, and write the lock
+    Load(load::LoadArgs),
     /// Write the lock from what the mirrors hold now
     #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
     Lock(lock::LockArgs),
@@ -95,10 +102,12 @@ pub fn run(args: Args) -> ExitStatus {
     let result = match args.command {
         Command::Certs(args) => certs::run(&args, &mut printer),
         Command::Check(args) => check::run(&args, &mut printer),
+        Command::Copy(args) => copy::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
         Command::Export(args) => export::run(&args, &mut printer),
         Command::Images(args) => images::run(&args, &mut printer),
         Command::Import(args) => import::run(&args, &mut printer),
+        Command::Load(args) => load::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
         Command::Save(args) => save::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),

@@ -161,7 +161,7 @@ pub(super) fn run(args: &LockArgs, printer: &mut Printer) -> anyhow::Result<Exit
 }
 
 /// The text of the lock's file; `None`: there is no file yet, or none was named.
-fn old_text(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+pub(super) fn old_text(path: Option<&Path>) -> anyhow::Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
     let unreadable = || format!("cannot read the lock `{}`", path.display());
     match fs::read_to_string(path) {
@@ -201,7 +201,6 @@ async fn ask(table: &Table, resolver: &Resolver, limit: Duration, wanted: &[&Wan
 
 /// Where an image may be whose rule goes by the lock, in the order in which the webhook looks.
 fn places(table: &Table, wanted: &Wanted) -> Vec<Reference> {
-    let listens = |rule: &Rule| rule.pin() != Pin::Off && rule.lock() != LockMode::Ignore;
     let Ok(reference) = Reference::parse(&wanted.image) else { return Vec::new() };
     match table.lookup(&reference, wanted.namespace.as_deref()) {
         Lookup::Rule(rule) if listens(rule) => {
@@ -212,6 +211,11 @@ fn places(table: &Table, wanted: &Wanted) -> Vec<Reference> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether a rule goes by the lock.
+pub(super) fn listens(rule: &Rule) -> bool {
+    rule.pin() != Pin::Off && rule.lock() != LockMode::Ignore
 }
 
 async fn say(resolver: &Resolver, limit: Duration, places: Vec<Reference>) -> Said {
@@ -341,7 +345,7 @@ fn name(sheet: usize) -> String {
 }
 
 /// Replaces a file's text in one step: whoever reads it sees the old one or the new one.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     // Behind a link, the file that it leads to.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     if fs::read_to_string(&path).is_ok_and(|old| old == text) {

@@ -150,7 +150,7 @@ fn partial(archive: &Path) -> PathBuf {
 }
 
 /// The platforms asked for; none: all.
-fn platforms(written: &[String]) -> anyhow::Result<Vec<Platform>> {
+pub(super) fn platforms(written: &[String]) -> anyhow::Result<Vec<Platform>> {
     if written.iter().any(|platform| platform == "all") {
         return if written.len() == 1 {
             Ok(Vec::new())

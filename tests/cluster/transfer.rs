@@ -11,7 +11,21 @@ use crate::{
     trials,
 };
 
-trials!["transfer"; what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte];
+mod loading;
+
+use loading::{
+    copied_from_registry_to_registry_everything_is_the_same,
+    killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
+    layouts_and_archives_of_skopeo_are_loaded, what_is_loaded_is_what_was_saved_and_check_says_yes,
+};
+
+trials!["transfer";
+    what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte,
+    what_is_loaded_is_what_was_saved_and_check_says_yes,
+    killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
+    layouts_and_archives_of_skopeo_are_loaded,
+    copied_from_registry_to_registry_everything_is_the_same,
+];
 
 fn what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte() -> Outcome {
     let skopeo = installed("skopeo", "skopeo")?;

@@ -9,12 +9,14 @@ use crate::support::LIMIT;
 
 mod certs;
 mod check;
+mod copy;
 mod explain;
 mod explain_mirrors;
 mod explain_pods;
 mod export;
 mod images;
 mod import;
+mod load;
 mod lock;
 mod same_as_webhook;
 mod save;

@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod fake_registry;
 pub(crate) mod http;
+pub(crate) mod layout;
 pub(crate) mod logs;
 pub(crate) mod review;
 pub(crate) mod service;

@@ -1,0 +1,64 @@
+//! `portolan copy`: images from where they are to where the table says, without a file between.
+
+use anyhow::bail;
+use clap::Args;
+
+use super::{ExitStatus, Printer, image_list::ImageList, placing::PlacingArgs, save::platforms};
+use crate::transfer::{LoadOptions, Source};
+
+/// What `copy` is asked.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "As `save` and `load` in one, for a machine that reaches both sides: nothing is kept on its disk. Blobs go
+from one registry to the other as they come, checked on the way. What is there is neither fetched nor sent again.
+
+Logins are those of docker: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+
+Examples:
+  portolan copy --images images.txt --table mirrors.yaml --lock lock.txt
+  helm template my-chart | portolan copy --images - --table mirrors.yaml
+
+Exit codes:
+  0  every image is in its places
+  1  one of them is not; the others are
+  2  the list, the table or the lock cannot be read, or the lock not written"
+)]
+pub(super) struct CopyArgs {
+    /// File with the images: a plain list, one a line, or manifests; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    images: String,
+
+    #[command(flatten)]
+    placing: PlacingArgs,
+
+    /// Platforms, such as `linux/amd64` or `linux/arm/v7`, or `all`. Indexes are kept as they are; what they have for
+    /// others is left out, and many registries refuse such an index
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', default_value = "all")]
+    platform: Vec<String>,
+
+    /// Take along layers too that may not be given to others (Windows base layers of older images)
+    #[arg(long)]
+    nondistributable: bool,
+}
+
+pub(super) fn run(args: &CopyArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let options = LoadOptions {
+        platforms: platforms(&args.platform)?,
+        with_nondistributable: args.nondistributable,
+        ..LoadOptions::default()
+    };
+    let mut plan = args.placing.open(printer)?;
+    let list = ImageList::read(&args.images, printer);
+    if list.images.is_empty() && list.invalid == 0 {
+        if list.unread > 0 {
+            return Ok(ExitStatus::Unknown);
+        }
+        bail!("there is no image in `{}`", args.images);
+    }
+    plan.lost += list.invalid;
+    for image in &list.images {
+        plan.add(image, Source::Registry, printer);
+    }
+    let ended = args.placing.run(plan, options, printer)?;
+    Ok(if ended == ExitStatus::Yes && list.unread > 0 { ExitStatus::Unknown } else { ended })
+}
