@@ -123,6 +123,16 @@ async fn images_go_where_the_table_says_to_the_byte_and_again_nothing_is_sent() 
     assert_eq!((&rows[0]["state"], &rows[0]["sent"]), (&json!("there"), &json!(0)));
     assert_eq!(rows[1]["digest"], digest(&two).as_str());
     assert_eq!(folder.written(), lock.concat());
+
+    // What came with an earlier load is mounted for a later image.
+    let three = two_platforms("three", std::slice::from_ref(&base));
+    folder.bundle(&[("docker.io/a/three:3", &three), ("docker.io/library/one:1", &one)]);
+    assert_eq!(folder.load(&[]).await.code, 0);
+    assert_there(&registry, "hub/a/three", "3", &three);
+    assert_eq!(
+        (registry.count("PUT", &base_of("digest=")), registry.count("POST", &base_of("mount="))),
+        (1, 2)
+    );
 }
 
 #[tokio::test]
@@ -200,6 +210,7 @@ async fn two_images_of_one_place_are_an_error_and_a_digest_beside_a_tag_leaves_t
     assert_there(&registry, "all/y", digest(&one).as_str(), &one);
     assert_there(&registry, "all/y", "1", &other);
     assert_there(&registry, "all/z", "1", &one);
+    assert_eq!(registry.count("PUT", "all/y/manifests/1"), 1, "the tag was never another image's");
     let mut lines = [
         format!("{host}/all/y:1 {}\n", digest(&other)),
         format!("{host}/all/y@{0} {0}\n", digest(&one)),
@@ -384,7 +395,9 @@ async fn what_is_no_layout_is_said_and_nothing_is_asked() {
     for (bytes, expected) in [
         (text("no tar at all"), "is neither a folder nor a tar file"),
         (Vec::new(), "it is empty"),
+        // In a header, and where the content of the last entry begins.
         (whole[..whole.len() - 2000].to_vec(), "is cut off"),
+        (whole[..whole.len() - 1024 - 512].to_vec(), "is cut off"),
         (layout.archive(&[("../x", b'0', "")]), "`../x` that has a name that leads out of it"),
         (layout.archive(&[("blobs/../../x", b'0', "")]), "that has a name that leads out of it"),
         (layout.archive(&[("/etc/passwd", b'0', "")]), "`/etc/passwd` that has an absolute name"),
