@@ -160,7 +160,9 @@ impl Repository {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         let url = self.url(&format!("manifests/{target}"))?;
         let message = Message { method: Method::PUT, url, headers, payload: Payload::Bytes(bytes) };
-        let response = accept(self.ask(&message).await?, &[StatusCode::CREATED, StatusCode::OK]).await?;
+        // The specification has 201; Quay and others have answered 202.
+        let taken = [StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED];
+        let response = accept(self.ask(&message).await?, &taken).await?;
         match digest_header(response.headers()) {
             Some(named) if named != *digest && named.algorithm() == digest.algorithm() => {
                 Err(ContentError::Protocol { what: "names another digest than that of the manifest it took" })
