@@ -15,6 +15,7 @@ mod import;
 mod inputs;
 mod load;
 mod lock;
+mod manual;
 mod placing;
 mod printer;
 mod progress;
@@ -46,6 +47,8 @@ enum Command {
     Certs(certs::CertsArgs),
     /// Say of every image whether it would run: is it in its mirror, is it locked, what stands in the way
     Check(check::CheckArgs),
+    /// Write what a shell completes after `portolan`
+    Completions(manual::CompletionsArgs),
     /// Bring images from where they are to their mirrors, without a file between, and write the lock
     Copy(copy::CopyArgs),
     /// Say what becomes of an image, and why
@@ -61,6 +64,8 @@ enum Command {
     /// Write the lock from what the mirrors hold now
     #[command(mut_arg("lock", |lock| lock.help("File with the lock, brought up to date; without it stdout")))]
     Lock(lock::LockArgs),
+    /// Write the manual page, or those of all commands
+    Man(manual::ManArgs),
     /// Bring images into one OCI image layout, to be carried over the gap
     Save(save::SaveArgs),
     /// Run the webhook
@@ -102,6 +107,7 @@ pub fn run(args: Args) -> ExitStatus {
     let result = match args.command {
         Command::Certs(args) => certs::run(&args, &mut printer),
         Command::Check(args) => check::run(&args, &mut printer),
+        Command::Completions(args) => manual::completions(&args, &mut printer),
         Command::Copy(args) => copy::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut printer),
         Command::Export(args) => export::run(&args, &mut printer),
@@ -109,6 +115,7 @@ pub fn run(args: Args) -> ExitStatus {
         Command::Import(args) => import::run(&args, &mut printer),
         Command::Load(args) => load::run(&args, &mut printer),
         Command::Lock(args) => lock::run(&args, &mut printer),
+        Command::Man(args) => manual::man(&args, &mut printer),
         Command::Save(args) => save::run(&args, &mut printer),
         Command::Serve(args) => serve::run(*args),
         Command::WebhookTest(args) => webhook_test::run(&args, &mut printer),

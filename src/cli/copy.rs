@@ -12,7 +12,8 @@ use crate::transfer::{LoadOptions, Source};
     after_help = "As `save` and `load` in one, for a machine that reaches both sides: nothing is kept on its disk. Blobs go
 from one registry to the other as they come, checked on the way. What is there is neither fetched nor sent again.
 
-Logins are those of docker: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+Registries are asked with your logins: those of podman, of docker and of their credential helpers
+(`portolan save --help` says where they are looked for).
 
 Examples:
   portolan copy --images images.txt --table mirrors.yaml --lock lock.txt

@@ -20,7 +20,8 @@ A tag or digest that a rule itself names for one image is never taken from anoth
 
 Of `docker save` newer tar files hold a layout; for older ones manifests are written, so that digests are new.
 
-Logins are those of docker: `$REGISTRY_AUTH_FILE`, else `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+Registries are asked with your logins: those of podman, of docker and of their credential helpers
+(`portolan save --help` says where they are looked for).
 
 Examples:
   portolan load bundle.tar --table mirrors.yaml --lock lock.txt

@@ -161,7 +161,7 @@ impl TransferError {
                     "see whether this is a registry's address; images of schema version 1 must be pushed anew",
                 ),
                 ContentError::Unauthorized { .. } => Some(
-                    "log in (`docker login`, or a file named by REGISTRY_AUTH_FILE), or see whether the name is right: \
+                    "log in (`podman login`, `docker login`, or a file named by REGISTRY_AUTH_FILE), or see whether the name is right: \
                           many registries say so of what does not exist",
                 ),
                 ContentError::Unreachable(_) => Some(
@@ -206,7 +206,7 @@ fn push_remedy(error: &ContentError) -> Option<&'static str> {
                   there is not sent again",
         ),
         ContentError::Unauthorized { .. } => Some(
-            "log in with an account that may push (`docker login`, or a file named by REGISTRY_AUTH_FILE)",
+            "log in with an account that may push (`podman login`, `docker login`, or a file named by REGISTRY_AUTH_FILE)",
         ),
         ContentError::Corrupt { .. }
         | ContentError::NotManifest

@@ -18,6 +18,7 @@ mod images;
 mod import;
 mod load;
 mod lock;
+mod manual;
 mod same_as_webhook;
 mod save;
 mod serve;

@@ -24,8 +24,20 @@ fn the_page_about_commands_is_what_they_print() {
     let mut page =
         "# Commands\n\nWhat `--help` prints. Flags with a variable can be set by it, too.\n".to_owned();
     for command in [
-        "", "serve", "explain", "images", "check", "lock", "save", "load", "copy", "import", "export",
+        "",
+        "serve",
+        "explain",
+        "images",
+        "check",
+        "lock",
+        "save",
+        "load",
+        "copy",
+        "import",
+        "export",
         "certs",
+        "completions",
+        "man",
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_portolan"))
             .args(command.split_terminator(' ').chain(["--help"]))

@@ -319,7 +319,7 @@ async fn images_that_fail_are_named_with_a_remedy_and_the_others_are_saved() {
     `HOST/old:1` is not saved: cannot get its manifest: the registry's answer is no manifest that we can read (schema version 2)
       hint: see whether this is a registry's address; images of schema version 1 must be pushed anew
     `HOST/secret:1` is not saved: cannot get its manifest: the registry refused us with status 401
-      hint: log in (`docker login`, or a file named by REGISTRY_AUTH_FILE), or see whether the name is right: many registries say so of what does not exist
+      hint: log in (`podman login`, `docker login`, or a file named by REGISTRY_AUTH_FILE), or see whether the name is right: many registries say so of what does not exist
     `HOST/wrong:1` is not saved: cannot get its blob `WRONG`: the registry's bytes are not those of `WRONG`
       hint: something on the way or in the registry changes content: see what stands between
     error: `-`, line 11: `no//image:1` is no image: the repository is not made of lower-case letters and digits, joined by `.`, `_`, `__`, `-` and `/`
