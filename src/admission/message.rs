@@ -196,3 +196,6 @@ pub(super) const MAX_AUDITED: usize = 1024;
 const MAX_AUDIT_ANNOTATION: usize = 8 * 1024;
 /// What an entry of it takes beside its texts: the names of its fields.
 const ENTRY: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -306,6 +306,13 @@ fn past_the_limit_of_annotations_the_annotation_is_left_out() {
     // What it takes the place of counts no more.
     full["metadata"]["annotations"] = json!({"a": "x".repeat(100 * 1024), SOURCES: "][".repeat(75 * 1024)});
     assert!(patched(&full, None, to_hub).annotation().is_object());
+    // To the byte, as the API server counts: not as it stands in the patch, with its quotes escaped.
+    let length = patched(&pod("nginx"), None, to_hub).annotation().to_string().len();
+    let room = MAX_ANNOTATIONS - "a".len() - SOURCES.len() - length;
+    for (others, is_there) in [(room, true), (room + 1, false)] {
+        full["metadata"]["annotations"] = json!({"a": "x".repeat(others)});
+        assert_eq!(patched(&full, None, to_hub).annotation().is_object(), is_there);
+    }
     full["metadata"]["annotations"] = json!({"a": "x".repeat(MAX_ANNOTATIONS - 50)});
     let after = patched(&full, None, to_hub);
     assert_eq!(after.annotation(), Value::Null);

@@ -1,0 +1,41 @@
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    image::Digest,
+    rewrite::{Decision, Field, List, Place, Pull},
+};
+
+fn rewritten(index: usize) -> Judged<'static> {
+    let place = Place { list: List::Containers, index };
+    let outcome = Outcome::Rewritten { to: format!("r.corp/hub/library/nginx@{}", Digest::of(b"")) };
+    Judged {
+        field: Field { place, name: "app", image: "nginx", pull: Pull::Sometimes },
+        decision: Decision { outcome, ..Decision::kept(Reason::Pinned) },
+    }
+}
+
+#[test]
+fn as_many_images_are_annotated_as_fit_before_their_quotes_are_escaped() {
+    let images: Vec<_> = (0..100).map(rewritten).collect();
+    let mut value = Embedded::default();
+    let key = audit_annotation(&images, &mut value).unwrap();
+    let entries: Vec<Value> = serde_json::from_slice(value.plain()).unwrap();
+    let one = value.plain().len() / entries.len();
+    let left = MAX_AUDIT_ANNOTATION - value.plain().len();
+    assert!(left < one, "{left} bytes are left, an entry has {one}");
+    let digest = Digest::of(value.plain());
+    assert_eq!(
+        Some(&*key),
+        digest.as_str().get("sha256:".len()..15).map(|hex| format!("images-{hex}")).as_deref()
+    );
+}
+
+#[test]
+fn nothing_changed_or_denied_is_no_annotation() {
+    let mut kept = rewritten(0);
+    kept.decision = Decision::kept(Reason::Placeholder);
+    let mut value = Embedded::default();
+    assert_eq!(audit_annotation(&[kept], &mut value), None);
+    assert!(value.is_empty());
+}
