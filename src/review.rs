@@ -14,7 +14,7 @@ mod text;
 
 pub use answer::{Answer, Verdict};
 pub use config_map::{ConfigMap, ConfigMapMetadata, ConfigMapRequest, Texts};
-pub use json::Embedded;
+pub use json::{Embedded, Mark};
 pub use listed::{ListedNamespace, ListedPod, ParseListError};
 pub use metadata::{Annotations, CONFIG_MIRROR, Labels, REWRITE, SOURCES};
 pub use request::{

@@ -7,7 +7,7 @@ mod embedded;
 
 use wide::u8x16;
 
-pub use embedded::Embedded;
+pub use embedded::{Embedded, Mark};
 pub(crate) use embedded::{escaped, escaped_length, fixed};
 
 /// Appends `text` as a JSON string, as `serde_json` writes it.

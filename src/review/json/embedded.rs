@@ -14,7 +14,7 @@ pub struct Embedded {
 
 /// How far an [`Embedded`] was.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub struct Mark {
     plain: usize,
     escaped: usize,
 }
@@ -36,7 +36,7 @@ impl Embedded {
     }
 
     /// Begins anew and keeps at most `limit` bytes of memory for each of both.
-    pub(crate) fn reset(&mut self, limit: usize) {
+    pub fn reset(&mut self, limit: usize) {
         for text in [&mut self.plain, &mut self.escaped] {
             text.clear();
             text.shrink_to(limit);
@@ -64,12 +64,12 @@ impl Embedded {
     }
 
     /// How far it is now.
-    pub(crate) fn mark(&self) -> Mark {
+    pub fn mark(&self) -> Mark {
         Mark { plain: self.plain.len(), escaped: self.escaped.len() }
     }
 
     /// Takes back what was appended since.
-    pub(crate) fn cut(&mut self, mark: Mark) {
+    pub fn cut(&mut self, mark: Mark) {
         self.plain.truncate(mark.plain);
         self.escaped.truncate(mark.escaped);
     }
