@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{ExitStatus, Printer, image_list::ImageList, placing::PlacingArgs, save::platforms};
-use crate::transfer::{LoadOptions, Source};
+use crate::transfer::{Source, TransferOptions};
 
 /// What `copy` is asked.
 #[derive(Debug, Args)]
@@ -43,10 +43,10 @@ pub(super) struct CopyArgs {
 }
 
 pub(super) fn run(args: &CopyArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let options = LoadOptions {
+    let options = TransferOptions {
         platforms: platforms(&args.platform)?,
         with_nondistributable: args.nondistributable,
-        ..LoadOptions::default()
+        ..TransferOptions::default()
     };
     let mut plan = args.placing.open(printer)?;
     let list = ImageList::read(&args.images, printer);

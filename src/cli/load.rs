@@ -7,7 +7,7 @@ use clap::Args;
 use super::{ExitStatus, Printer, placing::PlacingArgs};
 use crate::{
     image::Reference,
-    transfer::{Bundle, BundleError, LoadOptions, Packed, Source},
+    transfer::{Bundle, BundleError, Packed, Source, TransferOptions},
 };
 
 /// What `load` is asked.
@@ -79,7 +79,7 @@ pub(super) fn run(args: &LoadArgs, printer: &mut Printer) -> anyhow::Result<Exit
             }
         }
     }
-    args.placing.run(plan, LoadOptions::default(), printer)
+    args.placing.run(plan, TransferOptions::default(), printer)
 }
 
 /// Says what is wrong with the layout, and what to do about it.

@@ -21,7 +21,9 @@ use crate::{
     image::Reference,
     lock::Update,
     table::{Lookup, Table},
-    transfer::{LoadOptions, Loaded, RetryPolicy, Shipment, Shipped, Source, Target, TransferError, load},
+    transfer::{
+        Loaded, RetryPolicy, Shipment, Shipped, Source, Target, TransferError, TransferOptions, load,
+    },
 };
 
 /// Where images go, and how.
@@ -93,10 +95,10 @@ impl PlacingArgs {
     pub(super) fn run(
         &self,
         plan: Plan,
-        options: LoadOptions,
+        options: TransferOptions,
         printer: &mut Printer,
     ) -> anyhow::Result<ExitStatus> {
-        let options = LoadOptions {
+        let options = TransferOptions {
             at_once: self.parallel.into(),
             retry: RetryPolicy { retries: self.retries.into(), ..RetryPolicy::default() },
             ..options
@@ -225,7 +227,7 @@ impl Row {
     }
 
     fn loaded(shipment: &Shipment, target: &Target, loaded: &Loaded) -> Self {
-        let is_all_there = loaded.was_there && loaded.sent + loaded.mounted == 0;
+        let is_all_there = loaded.was_whole();
         Self {
             reference: Some(target.place.as_str().to_owned()),
             digest: Some(loaded.digest.to_string()),

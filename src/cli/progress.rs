@@ -114,11 +114,7 @@ fn ended(printer: &mut Printer, image: &Reference, result: &Result<Saved, Transf
             printer.note(&text);
         }
         Err(error) => {
-            let causes = in_line(anyhow::Chain::new(error));
-            printer.error(&anyhow::Error::msg(format!("`{image}` is not saved: {causes}")));
-            if let Some(remedy) = error.remedy() {
-                printer.hint(remedy);
-            }
+            failed(printer, &format!("`{image}` is not saved"), error);
         }
     }
 }
@@ -131,7 +127,7 @@ fn placed(
 ) {
     match result {
         Ok(loaded) => {
-            let is_all_there = loaded.was_there && loaded.sent + loaded.mounted == 0;
+            let is_all_there = loaded.was_whole();
             let mut text = if is_all_there { "there".to_owned() } else { "loaded".to_owned() };
             let _ = write!(text, " {image} as {place} {} ({}", loaded.digest, amount(loaded.size));
             if !is_all_there {
@@ -147,12 +143,17 @@ fn placed(
             printer.note(&text);
         }
         Err(error) => {
-            let causes = in_line(anyhow::Chain::new(error));
-            printer.error(&anyhow::Error::msg(format!("`{image}` is not loaded as `{place}`: {causes}")));
-            if let Some(remedy) = error.remedy() {
-                printer.hint(remedy);
-            }
+            failed(printer, &format!("`{image}` is not loaded as `{place}`"), error);
         }
+    }
+}
+
+/// Says what did not come about, why not, and what to do.
+fn failed(printer: &mut Printer, what: &str, error: &TransferError) {
+    let causes = in_line(anyhow::Chain::new(error));
+    printer.error(&anyhow::Error::msg(format!("{what}: {causes}")));
+    if let Some(remedy) = error.remedy() {
+        printer.hint(remedy);
     }
 }
 

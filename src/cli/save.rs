@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     image::Platform,
-    transfer::{Layout, RetryPolicy, SaveOptions, StoreError, save},
+    transfer::{Layout, RetryPolicy, StoreError, TransferOptions, save},
 };
 
 /// What `save` is asked.
@@ -75,7 +75,7 @@ pub(super) struct SaveArgs {
 }
 
 pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let options = SaveOptions {
+    let options = TransferOptions {
         platforms: platforms(&args.platform)?,
         with_nondistributable: args.nondistributable,
         at_once: args.parallel.into(),

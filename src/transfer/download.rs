@@ -115,13 +115,9 @@ impl Downloads<'_> {
         failures: &mut u32,
         source: ContentError,
     ) -> Result<(), TransferError> {
-        let pause = self.retry.pause(*failures, &source);
-        let error = TransferError::Content { what: what(), source };
-        let Some(pause) = pause else { return Err(error) };
-        *failures += 1;
-        (self.tell)(Event::Retried { image, error: &error, pause });
-        tokio::time::sleep(pause).await;
-        Ok(())
+        let about = |source| TransferError::Content { what: what(), source };
+        let tell = |error: &TransferError, pause| (self.tell)(Event::Retried { image, error, pause });
+        self.retry.wait_after(failures, source, about, tell).await
     }
 
     /// Fetches until the end or until something breaks.

@@ -12,7 +12,7 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::{
-    image::{Digest, Platform, Reference},
+    image::{Digest, Reference},
     registry::{Content, ContentError},
 };
 
@@ -20,23 +20,10 @@ use super::{
     bundle::{Bundle, Packed},
     event::Event,
     failure::{Part, TransferError},
+    options::TransferOptions,
     origin::Origin,
     push::Way,
-    retry::RetryPolicy,
 };
-
-/// How images are loaded.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Out of registries, for which platforms; none: for all that there are. A layout has those that it has.
-    pub platforms: Vec<Platform>,
-    /// Whether, out of registries, layers come along that may not be given to others.
-    pub with_nondistributable: bool,
-    /// How many blobs are sent at once.
-    pub at_once: usize,
-    /// When something is tried again.
-    pub retry: RetryPolicy,
-}
 
 /// An image and where it goes.
 #[derive(Clone, Debug)]
@@ -84,14 +71,10 @@ pub struct Loaded {
     pub left_out: usize,
 }
 
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            platforms: Vec::new(),
-            with_nondistributable: false,
-            at_once: 6,
-            retry: RetryPolicy::default(),
-        }
+impl Loaded {
+    /// Whether nothing had to be done for it.
+    pub fn was_whole(&self) -> bool {
+        self.was_there && self.sent + self.mounted == 0
     }
 }
 
@@ -105,7 +88,7 @@ pub type Shipped = Result<Vec<Result<Loaded, TransferError>>, TransferError>;
 pub async fn load(
     content: &Content,
     shipments: &[Shipment],
-    options: &LoadOptions,
+    options: &TransferOptions,
     tell: &dyn Fn(Event<'_>),
 ) -> Vec<Shipped> {
     let plain = shipments.iter().flat_map(|shipment| &shipment.targets).map(|target| &target.place);
@@ -132,7 +115,7 @@ pub async fn load(
 /// One run of [`load`].
 pub(super) struct Run<'a> {
     pub(super) content: &'a Content,
-    pub(super) options: &'a LoadOptions,
+    pub(super) options: &'a TransferOptions,
     pub(super) tell: &'a dyn Fn(Event<'_>),
     /// For blobs on their way.
     pub(super) permits: Semaphore,
@@ -367,17 +350,12 @@ impl Run<'_> {
         error: ContentError,
         about: impl FnOnce(ContentError) -> TransferError,
     ) -> Result<(), TransferError> {
-        let pause = self.options.retry.pause(*failures, &error);
-        let error = about(error);
-        let Some(pause) = pause else { return Err(error) };
-        *failures += 1;
-        (self.tell)(Event::Retried { image, error: &error, pause });
-        tokio::time::sleep(pause).await;
-        Ok(())
+        let tell = |error: &TransferError, pause| (self.tell)(Event::Retried { image, error, pause });
+        self.options.retry.wait_after(failures, error, about, tell).await
     }
 }
 
-/// How many images are looked at side by side, and how many places of one. Of their blobs [`LoadOptions::at_once`] are on
+/// How many images are looked at side by side, and how many places of one. Of their blobs [`TransferOptions::at_once`] are on
 /// their way.
 const IMAGES_AT_ONCE: usize = 16;
 const PLACES_AT_ONCE: usize = 4;

@@ -1,11 +1,8 @@
 //! Where the content of an image comes from: a layout or a registry.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -63,11 +60,9 @@ impl Origin {
                         Ok(manifest) => return Ok(Some(manifest.bytes)),
                         Err(error) => error,
                     };
-                    let pause = retry.pause(failures, &source);
                     let what = Part::Manifest(Some(digest.clone()));
-                    let Some(pause) = pause else { return Err(TransferError::Content { what, source }) };
-                    failures += 1;
-                    tokio::time::sleep(pause).await;
+                    let about = |source| TransferError::Content { what, source };
+                    retry.wait_after(&mut failures, source, about, |_, _| {}).await?;
                 }
             }
         }
@@ -175,10 +170,9 @@ impl Passing {
                 Err(error) => error,
             };
             self.body = None;
-            let pause = self.pause(&error);
-            let Some(pause) = pause else { return Err(self.failed(error)) };
-            self.failures += 1;
-            tokio::time::sleep(pause).await;
+            let what = Part::Blob(self.blob.digest.clone());
+            let about = |source| TransferError::Content { what, source };
+            self.retry.wait_after(&mut self.failures, error, about, |_, _| {}).await?;
         }
         Ok(None)
     }
@@ -207,17 +201,9 @@ impl Passing {
         }
         if self.passed == self.blob.size && self.hasher.clone().finish() != self.blob.digest {
             let source = ContentError::Corrupt { digest: self.blob.digest.clone() };
-            return Err(self.failed(source));
+            return Err(TransferError::Content { what: Part::Blob(self.blob.digest), source });
         }
         Ok((piece, self))
-    }
-
-    fn pause(&self, error: &ContentError) -> Option<Duration> {
-        self.retry.pause(self.failures, error)
-    }
-
-    fn failed(&self, source: ContentError) -> TransferError {
-        TransferError::Content { what: Part::Blob(self.blob.digest.clone()), source }
     }
 }
 

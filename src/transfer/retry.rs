@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::failure::TransferError;
 use crate::registry::ContentError;
 
 /// How often and after how long something is tried again that may pass.
@@ -27,7 +28,7 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// How long to wait after an error before trying again; `None`: it is not tried again. `failures` counts those
     /// before it without progress.
-    pub(super) fn pause(&self, failures: u32, error: &ContentError) -> Option<Duration> {
+    fn pause(&self, failures: u32, error: &ContentError) -> Option<Duration> {
         if !error.is_passing() || failures >= self.retries {
             return None;
         }
@@ -36,6 +37,26 @@ impl RetryPolicy {
         // Up to a quarter more, so that those who failed together do not come back together.
         let random = u32::try_from(RandomState::new().hash_one(failures) % 256).unwrap_or_default();
         Some(pause + pause / 1024 * random)
+    }
+
+    /// Counts a failure, tells of it and waits until it is time to try again.
+    ///
+    /// # Errors
+    /// The failure, if it is not to be tried again.
+    pub(super) async fn wait_after(
+        &self,
+        failures: &mut u32,
+        error: ContentError,
+        about: impl FnOnce(ContentError) -> TransferError,
+        tell: impl FnOnce(&TransferError, Duration),
+    ) -> Result<(), TransferError> {
+        let pause = self.pause(*failures, &error);
+        let error = about(error);
+        let Some(pause) = pause else { return Err(error) };
+        *failures += 1;
+        tell(&error, pause);
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 }
 

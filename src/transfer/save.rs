@@ -14,7 +14,7 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
-    image::{Digest, Platform, Reference},
+    image::{Digest, Reference},
     registry::{Content, Repository},
 };
 
@@ -24,21 +24,8 @@ use super::{
     failure::{Part, StoreError, TransferError},
     layout::{Index, Layout},
     manifest::{Contents, Descriptor, MAX_DEPTH, MAX_MANIFESTS, ManifestError, Named, platform_of, wanted},
-    retry::RetryPolicy,
+    options::TransferOptions,
 };
-
-/// How images are saved.
-#[derive(Clone, Debug)]
-pub struct SaveOptions {
-    /// For which platforms; none: for all that there are.
-    pub platforms: Vec<Platform>,
-    /// Whether layers come along that may not be given to others.
-    pub with_nondistributable: bool,
-    /// How many blobs are fetched at once.
-    pub at_once: usize,
-    /// When something is tried again.
-    pub retry: RetryPolicy,
-}
 
 /// An image that is in the layout.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,17 +42,6 @@ pub struct Saved {
     pub left_out: usize,
 }
 
-impl Default for SaveOptions {
-    fn default() -> Self {
-        Self {
-            platforms: Vec::new(),
-            with_nondistributable: false,
-            at_once: 6,
-            retry: RetryPolicy::default(),
-        }
-    }
-}
-
 /// Saves images into a layout, many side by side. What happened to each is told as it happens and said at the end, in
 /// the order of the images.
 ///
@@ -77,7 +53,7 @@ pub async fn save(
     content: &Content,
     layout: Arc<Layout>,
     images: &[Reference],
-    options: &SaveOptions,
+    options: &TransferOptions,
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Vec<Result<Saved, TransferError>>, StoreError> {
     let run = Run {
@@ -110,7 +86,7 @@ pub async fn save(
 /// One run of [`save`].
 struct Run<'a> {
     content: &'a Content,
-    options: &'a SaveOptions,
+    options: &'a TransferOptions,
     downloads: Downloads<'a>,
     /// For blobs on their way.
     permits: Semaphore,
@@ -294,7 +270,7 @@ impl Run<'_> {
 }
 
 /// How many images, children of an index and layers of a manifest are looked at side by side. Of their blobs
-/// [`SaveOptions::at_once`] are on their way.
+/// [`TransferOptions::at_once`] are on their way.
 const IMAGES_AT_ONCE: usize = 16;
 const CHILDREN_AT_ONCE: usize = 4;
 const LAYERS_AT_ONCE: usize = 16;
