@@ -49,8 +49,8 @@ struct Bench {
 struct Plan {
     /// How often each server has its turn
     #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// How long a turn takes, in seconds
+    rounds: u64,
+    /// How many turns of a second each server has in a round
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// How many connections the load has
@@ -98,6 +98,9 @@ enum Part {
     /// Serves the handler that walks the body.
     #[command(hide = true)]
     Scan(floor::Floor),
+    /// Empties a file over and over, until it is killed.
+    #[command(hide = true)]
+    Tidy { file: PathBuf },
 }
 
 fn main() {
@@ -106,6 +109,7 @@ fn main() {
         Some(Part::Bare(floor)) => return floor.serve(false),
         Some(Part::Scan(floor)) => return floor.serve(true),
         Some(Part::Reading) => return reading::measure(),
+        Some(Part::Tidy { file }) => process::empty_over_and_over(&file),
         None => {}
     }
     let setup = servers::Setup::new(&plan);

@@ -93,16 +93,23 @@ struct Figures {
 }
 
 /// Warms each server up, then gives each its turns, one after the other.
+///
+/// A round's seconds are turns of one second each: what else the machine's host does for a while is then felt by all servers.
 fn in_turn(plan: &Plan, setup: &Setup, servers: &[&Server], body: &Body) -> Vec<Figures> {
     let load = Load::new(setup.folder.path(), plan.connections);
+    let turn = |server: &Server, time| {
+        let tidied = server.tidied();
+        let turn = load.turn(&server.process, server.address, &body.path, time);
+        drop(tidied);
+        turn
+    };
+    for server in servers {
+        turn(server, WARM_UP);
+    }
     let mut turns: Vec<Vec<Turn>> = servers.iter().map(|_| Vec::new()).collect();
-    for round in 0..=plan.rounds {
+    for _ in 0..plan.rounds * plan.seconds {
         for (server, turns) in servers.iter().zip(&mut turns) {
-            let time = if round == 0 { WARM_UP } else { Duration::from_secs(plan.seconds) };
-            let turn = server.while_tidied(|| load.turn(&server.process, server.address, &body.path, time));
-            if round > 0 {
-                turns.push(turn);
-            }
+            turns.push(turn(server, TURN));
         }
     }
     turns.iter().map(|turns| Figures::of(turns)).collect()
@@ -126,6 +133,9 @@ impl Figures {
 
 /// Before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One server's, before it is the next one's.
+const TURN: Duration = Duration::from_secs(1);
 
 /// From here on the server was the limit and not the load: its throughput says something.
 const BUSY: f64 = 0.95;

@@ -1,13 +1,9 @@
 //! The servers under test: made alike, one process each.
 
 use std::{
-    fs::OpenOptions,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
 };
 
 use json_patch::Patch;
@@ -111,25 +107,16 @@ impl Server {
         Client::connect(self.address, &self.authority)
     }
 
-    /// Does `work` and empties the audit log, to whose end the server writes, over and over meanwhile.
+    /// Empties the audit log, to whose end the server writes, over and over until what is given back is dropped.
     ///
     /// It would grow by gigabytes, and always take memory that was not used before. For a virtual machine that is memory
-    /// which its host must find first, at ten times the price of writing to it.
-    pub(crate) fn while_tidied<T>(&self, work: impl FnOnce() -> T) -> T {
-        let Some(audit) = &self.audit else { return work() };
-        let log = OpenOptions::new().write(true).open(&audit.path).unwrap();
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    log.set_len(0).unwrap();
-                    thread::sleep(TIDIED_EVERY);
-                }
-            });
-            let worked = work();
-            done.store(true, Ordering::Relaxed);
-            worked
-        })
+    /// which its host must find first, at ten times the price of writing to it. It is emptied on the server's own core:
+    /// what is freed there is what the next record is written to, and never goes back to the host.
+    pub(crate) fn tidied(&self) -> Option<Process> {
+        let audit = self.audit.as_ref()?;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("tidy").arg(&audit.path);
+        Some(Process::start(&command))
     }
 
     /// The value of one of Portolan's metrics.
@@ -200,9 +187,6 @@ pub(crate) fn pinned(body: &[u8], answer: &[u8]) -> Vec<(String, String)> {
     assert!(!images.is_empty());
     images
 }
-
-/// Half a megabyte of audit log: giving that back is too short to be felt by the load, which has the same core.
-const TIDIED_EVERY: Duration = Duration::from_millis(5);
 
 /// How many answers are checked on each connection.
 const CHECKED: usize = 50;
