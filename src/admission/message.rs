@@ -151,8 +151,9 @@ pub(super) fn audit_annotation(images: &[Judged<'_>], value: &mut Embedded) -> O
     value.push(fixed!(b"]"));
     let mut key = String::with_capacity(AUDIT_KEY.len() + 8);
     key.push_str(AUDIT_KEY);
-    for byte in Sha256::digest(value.plain()).iter().take(4) {
-        let _ = write!(key, "{byte:02x}");
+    let digest = Sha256::digest(value.plain());
+    for digit in digest.iter().take(4).flat_map(|byte| [byte >> 4, byte & 0xf]) {
+        key.extend(char::from_digit(digit.into(), 16));
     }
     Some(key)
 }

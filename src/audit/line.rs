@@ -3,7 +3,7 @@
 //! By hand and not by a serialiser: a line has two dozen fields, and half of what Portolan does beyond answering is
 //! writing them.
 
-use std::{fmt, io::Write as _};
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 
 use crate::{
     review::{push_escaped, push_json},
@@ -18,9 +18,11 @@ pub(super) struct Line<'b> {
 }
 
 impl<'b> Line<'b> {
-    /// Begins a line with its time, whose text needs no escape.
-    pub(super) fn begin(buffer: &'b mut Vec<u8>, time: fmt::Arguments<'_>) -> Self {
-        write!(buffer, r#"{{"time":"{time}""#).expect("writing to memory cannot fail");
+    /// Begins a line with its time, to the microsecond.
+    pub(super) fn begin(buffer: &'b mut Vec<u8>, time: &Timestamp) -> Self {
+        buffer.extend_from_slice(br#"{"time":""#);
+        TIME.print_timestamp(time, &mut *buffer).expect("writing to memory cannot fail");
+        buffer.push(b'"');
         Self { buffer }
     }
 
@@ -80,3 +82,6 @@ impl<'b> Line<'b> {
         self.buffer.push(b'"');
     }
 }
+
+/// RFC 3339, always as long.
+const TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(6));

@@ -142,7 +142,7 @@ impl Record {
             return;
         }
         let start = buffer.len();
-        self.push_head(&mut Line::begin(buffer, format_args!("{:.6}", self.time)));
+        self.push_head(&mut Line::begin(buffer, &self.time));
         let head = start..buffer.len();
         for (number, image) in self.images.iter().enumerate() {
             // What all lines of a record begin with is encoded once and copied.

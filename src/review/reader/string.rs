@@ -39,6 +39,10 @@ impl<'de> Reader<'de> {
     }
 
     /// Passes the rest of a string that began at `start` and has no escapes before this place.
+    ///
+    /// Most strings have none at all: what this needs is not made ready for them.
+    #[cold]
+    #[inline(never)]
     fn unescape(&mut self, start: usize) -> Result<(), Mistake> {
         let mut unescaped = std::mem::take(&mut self.unescaped);
         unescaped.clear();
