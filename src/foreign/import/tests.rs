@@ -11,7 +11,14 @@ use crate::{
 };
 
 mod formats;
+mod hosts_toml;
+mod imageswap;
+mod kubespray;
+mod mirror_sets;
+mod registries_conf;
+mod registries_yaml;
 mod round_trip;
+mod webhooks;
 
 /// A file's table without the line that says where it is from, and the warnings.
 fn imported(kind: Kind, name: &str, text: &str) -> (String, Vec<String>) {
