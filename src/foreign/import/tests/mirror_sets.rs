@@ -1,4 +1,4 @@
-//! OpenShift's mirror sets: ICSP, IDMS and ITMS.
+//! The mirror sets of `OpenShift`: ICSP, IDMS and ITMS.
 
 use super::*;
 
