@@ -37,6 +37,7 @@ mod projects;
 mod registries;
 mod release;
 mod renewals;
+mod scenarios;
 mod serving;
 mod support;
 mod table;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         certificates::trials(),
         warm::trials(),
         node::trials(),
+        scenarios::trials(),
         projects::trials(),
         namespaces::trials(),
         validate::trials(),

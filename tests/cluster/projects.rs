@@ -87,16 +87,20 @@ fn cert_manager_from_its_own_manifest() -> Outcome {
 }
 
 /// Which prefix of a normalised reference becomes which prefix of the registry.
-type Mirrors<'a> = &'a [(&'a str, &'a str)];
+pub type Mirrors<'a> = &'a [(&'a str, &'a str)];
 
 /// The Pods that one workload of a manifest has to have.
-struct Expected {
-    kind: String,
-    namespace: String,
-    selector: String,
-    pods: usize,
+pub struct Expected {
+    /// Its kind.
+    pub kind: String,
+    /// Where it is.
+    pub namespace: String,
+    /// What its Pods are labelled with.
+    pub selector: String,
+    /// How many it has to have.
+    pub pods: usize,
     /// What the template writes, by the key of the sources annotation.
-    images: BTreeMap<String, String>,
+    pub images: BTreeMap<String, String>,
 }
 
 impl Shipped {
@@ -159,7 +163,7 @@ impl Shipped {
 }
 
 /// What a workload of a manifest has to become on one node that never says that a Pod is ready.
-fn expected(object: &Value) -> Option<Expected> {
+pub fn expected(object: &Value) -> Option<Expected> {
     let spec = &object["spec"];
     let replicas = || usize::try_from(spec["replicas"].as_u64().unwrap_or(1)).unwrap();
     let kind = object["kind"].as_str().unwrap();
@@ -193,7 +197,7 @@ fn expected(object: &Value) -> Option<Expected> {
 }
 
 /// Where the table takes a reference: repository and tag. Written here without a line of Portolan's.
-fn mirrored(mirrors: Mirrors<'_>, text: &str) -> (String, String) {
+pub fn mirrored(mirrors: Mirrors<'_>, text: &str) -> (String, String) {
     let (name, tag) = text.rsplit_once(':').unwrap();
     let first = name.split('/').next().unwrap();
     let full = if first.contains('.') { name.to_owned() } else { format!("docker.io/{name}") };
@@ -206,7 +210,7 @@ fn mirrored(mirrors: Mirrors<'_>, text: &str) -> (String, String) {
 
 /// The kinds of which kubectl said that the API server does not know them; it may have said nothing else but
 /// warnings.
-fn unknown_kinds(said: &str) -> BTreeSet<&str> {
+pub fn unknown_kinds(said: &str) -> BTreeSet<&str> {
     let mut kinds = BTreeSet::new();
     for line in said.lines() {
         if let Some((_, rest)) = line.split_once("no matches for kind \"") {
@@ -226,7 +230,8 @@ fn shown(file: &Path) -> String {
     format!("{}/{}", parts[1], parts[0])
 }
 
-fn manifest(path: &str) -> Result<PathBuf, Missing> {
+/// A file of `shared/manifests`.
+pub fn manifest(path: &str) -> Result<PathBuf, Missing> {
     let file = repository().parent().unwrap().join("shared/manifests").join(path);
     if file.is_file() { Ok(file) } else { Err(Missing(format!("{} is not there", file.display()))) }
 }

@@ -39,7 +39,7 @@ pub use image::{Format, Image};
 pub use injector::Injector;
 pub use pod::{image, sources};
 pub use portolan::{Options as PortolanOptions, Portolan, ask, binary, dynamic_binary};
-pub use process::{Process, free_port, installed};
+pub use process::{Process, free_port, installed, output_of};
 pub use registries::built;
 pub use registry::{Access, Make, OTHER_PASSWORD, PASSWORD, Registry, USER};
 pub use runtime::runtime;

@@ -71,6 +71,28 @@ impl Image {
         }))
     }
 
+    /// An image that runs for ever, whatever it is given: on top of a layer that all of them share, it has every one
+    /// of `programs` that manifests call by name. Whoever is not root may run it.
+    pub fn standing(content: &str, programs: &[&str]) -> Result<Self, Missing> {
+        let program = installed("busybox", "busybox-static")?;
+        if !is_static(&program) {
+            return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
+        }
+        let base = Archive::default()
+            .file("bin/busybox", 0o755, &fs::read(&program).unwrap())
+            .link("bin/sh", "busybox")
+            .link("bin/sleep", "busybox")
+            .file("bin/stand", 0o755, STAND.as_bytes())
+            .finish();
+        let config = json!({"Entrypoint": ["/bin/stand"], "User": "65534"});
+        Ok(Self::assemble_layers(Format::Oci, &config, |architecture| {
+            let text = format!("{content} for {architecture}\n");
+            let own = Archive::default().file("stand-in", 0o644, text.as_bytes());
+            let own = programs.iter().fold(own, |own, name| own.link(&format!("bin/{name}"), "stand"));
+            vec![base.clone(), own.finish()]
+        }))
+    }
+
     /// An image of one static program, as the Dockerfile makes it.
     pub fn program(name: &str, program: &Path) -> Self {
         let bytes = fs::read(program).unwrap();
@@ -87,33 +109,44 @@ impl Image {
     }
 
     fn assemble(format: Format, config: &Value, layer: impl Fn(&str) -> Vec<u8>) -> Self {
+        Self::assemble_layers(format, config, |architecture| vec![layer(architecture)])
+    }
+
+    fn assemble_layers(format: Format, config: &Value, layers: impl Fn(&str) -> Vec<Vec<u8>>) -> Self {
         let [index_media, manifest_media, configuration_media, layer_media] = format.media();
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
         let mut descriptors = Vec::new();
         for architecture in ["amd64", "arm64"] {
-            let layer = Blob::new(layer_media, layer(architecture));
+            let layers: Vec<_> =
+                layers(architecture).into_iter().map(|layer| Blob::new(layer_media, layer)).collect();
+            let of_layer = json!({"created": "2026-01-01T00:00:00Z", "created_by": "tests"});
             let configuration = Blob::json(
                 configuration_media,
                 &json!({
                     "architecture": architecture, "os": "linux",
                     "config": config,
                     // Without it nothing of schema 1 can be made of it.
-                    "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "tests"}],
-                    "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+                    "history": vec![of_layer; layers.len()],
+                    "rootfs": {
+                        "type": "layers",
+                        "diff_ids": layers.iter().map(|layer| &*layer.digest).collect::<Vec<_>>(),
+                    },
                 }),
             );
             let manifest = Blob::json(
                 manifest_media,
                 &json!({
                     "schemaVersion": 2, "mediaType": manifest_media,
-                    "config": configuration.descriptor(), "layers": [layer.descriptor()],
+                    "config": configuration.descriptor(),
+                    "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
                 }),
             );
             let mut descriptor = manifest.descriptor();
             descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
             descriptors.push(descriptor);
-            blobs.extend([layer, configuration]);
+            blobs.extend(layers);
+            blobs.push(configuration);
             manifests.push(manifest);
         }
         let index = Blob::json(
@@ -177,6 +210,19 @@ impl Archive {
         self
     }
 
+    /// A symbolic link.
+    fn link(mut self, name: &str, to: &str) -> Self {
+        let begin = self.0.len();
+        self.header(name, 0o777, 0, b'2');
+        // Its target is one of the fields that the checksum is over.
+        let block = &mut self.0[begin..];
+        block[157..157 + to.len()].copy_from_slice(to.as_bytes());
+        block[148..156].copy_from_slice(b"        ");
+        let sum: u32 = block.iter().copied().map(u32::from).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        self
+    }
+
     /// POSIX.1-1988 (ustar): fields at fixed places, numbers in octal, a checksum over the whole block.
     fn header(&mut self, name: &str, mode: u32, size: usize, kind: u8) {
         let mut block = [0; BLOCK];
@@ -200,5 +246,8 @@ impl Archive {
         self.0
     }
 }
+
+/// Ends as soon as it is asked to, which the first process of a container does not by itself.
+const STAND: &str = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 100000 &\nwait\n";
 
 const BLOCK: usize = 512;

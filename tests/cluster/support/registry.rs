@@ -62,6 +62,8 @@ pub enum Access {
         /// A certificate and its key.
         client: Pair,
     },
+    /// Anyone, over TLS, with a certificate for these names too.
+    Named(Vec<String>),
     /// Anyone, over plain HTTP.
     Plain,
     /// Whoever has [`USER`]'s password, over TLS.
@@ -112,14 +114,18 @@ impl Registry {
             "storage": {"filesystem": {"rootdirectory": folder.join("data")}, "delete": {"enabled": true}},
         });
         if access.has_tls() {
-            let pair = authority::issue_for(&folder, 1, &[host]);
+            let mut names = vec![host];
+            if let Access::Named(more) = &access {
+                names.extend(more.iter().map(String::as_str));
+            }
+            let pair = authority::issue_for(&folder, 1, &names);
             http["tls"] = json!({"certificate": pair.certificate, "key": pair.key});
         }
         if let Make::Cache(of, _) = &make {
             configuration["proxy"] = json!({"remoteurl": format!("http://{of}")});
         }
         match &access {
-            Access::Plain => {}
+            Access::Named(_) | Access::Plain => {}
             Access::Certificate { .. } => {
                 let authorities = folder.join("clients.crt");
                 fs::write(&authorities, authority_pem()).unwrap();
@@ -365,7 +371,7 @@ impl Registry {
 
     fn auth(&self) -> RegistryAuth {
         match self.access {
-            Access::Certificate { .. } | Access::Plain => RegistryAuth::Anonymous,
+            Access::Certificate { .. } | Access::Named(_) | Access::Plain => RegistryAuth::Anonymous,
             Access::Login | Access::Token { .. } => RegistryAuth::Basic(USER.to_owned(), PASSWORD.to_owned()),
         }
     }
@@ -376,7 +382,7 @@ impl Access {
     fn has_tls(&self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Certificate { .. } | Self::Login => true,
+            Self::Certificate { .. } | Self::Login | Self::Named(_) => true,
             Self::Token { realm, .. } => realm.starts_with("https:"),
         }
     }

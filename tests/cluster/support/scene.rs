@@ -157,6 +157,19 @@ impl Scene {
         format!("/api/v1/namespaces/{}/{rest}", self.own_namespace)
     }
 
+    /// Has the webhook called for the Pods of that namespace too, which is made if it is not there.
+    #[track_caller]
+    pub fn take_in(&self, namespace: &str) {
+        let path = format!("/api/v1/namespaces/{namespace}");
+        if self.api().read(&path).is_err() {
+            self.api().create("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).unwrap();
+        }
+        let label = format!("{TEST_LABEL}={}", self.namespace);
+        self.plane.kubectl.must(&["label", "--overwrite", "namespace", namespace, &label], "");
+        wait_service_account(self.api(), namespace);
+        wait_called(self.api(), &self.portolan, namespace);
+    }
+
     /// Reads a Pod.
     #[track_caller]
     pub fn pod(&self, name: &str) -> Value {
@@ -316,7 +329,8 @@ pub(super) fn wait_called(api: &Api, portolan: &Portolan, namespace: &str) {
         api.create(&path, &probe).map_err(|refusal| refusal.message)?;
         // The audit log is written a moment after the answer.
         for _ in 0..20 {
-            if portolan.audit().iter().any(|line| line["pod"] == PROBE) {
+            let is_it = |line: &Value| line["pod"] == PROBE && line["namespace"] == namespace;
+            if portolan.audit().iter().any(is_it) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
