@@ -13,6 +13,7 @@
 mod archive;
 mod bundle;
 mod download;
+mod elsewhere;
 mod event;
 mod failure;
 mod layout;

@@ -31,10 +31,12 @@ pub(super) struct Downloads<'a> {
 }
 
 impl Downloads<'_> {
-    /// Sees to it that a blob is in the layout; how many bytes came for it.
+    /// Sees to it that a blob is in the layout; how many bytes came for it. What the image's repository does not have
+    /// is looked for `elsewhere`.
     pub(super) async fn blob(
         &self,
         (image, repository): (&Reference, &Repository),
+        elsewhere: &[Repository],
         blob: &Descriptor,
     ) -> Result<u64, TransferError> {
         let Descriptor { digest, size, .. } = blob;
@@ -49,7 +51,7 @@ impl Downloads<'_> {
             let mut partial = Partial::open(self.layout.partial(digest), digest, *size).await?;
             let was_there = partial.length;
             (self.tell)(Event::Kept(was_there));
-            received += self.rest((image, repository), blob, &mut partial).await?;
+            received += self.rest((image, repository), elsewhere, blob, &mut partial).await?;
             let found = partial.finish().await?;
             if found == *digest {
                 self.layout.adopt(digest)?;
@@ -69,12 +71,14 @@ impl Downloads<'_> {
     /// Fetches what is missing, however often the connection breaks.
     async fn rest(
         &self,
-        (image, repository): (&Reference, &Repository),
+        (image, mut repository): (&Reference, &Repository),
+        elsewhere: &[Repository],
         blob: &Descriptor,
         partial: &mut Partial,
     ) -> Result<u64, TransferError> {
         let mut received = 0;
         let mut failures = 0;
+        let mut others = elsewhere.iter();
         // Of nothing there is nothing to fetch.
         while partial.length < blob.size {
             let before = partial.length;
@@ -82,7 +86,14 @@ impl Downloads<'_> {
                 Ok(()) if partial.length == blob.size => return Ok(received),
                 // It said that this was all, and it was not.
                 Ok(()) => ContentError::Unreachable("the bytes ended too early".into()),
-                Err(Ended::Content(error)) => error,
+                Err(Ended::Content(error)) => match (error, others.as_slice()) {
+                    (ContentError::Missing, [other, ..]) => {
+                        others.next();
+                        repository = other;
+                        continue;
+                    }
+                    (error, _) => error,
+                },
                 Err(Ended::Store(error)) => return Err(error.into()),
                 Err(Ended::TooLong) => {
                     partial.keep().await?;

@@ -28,6 +28,8 @@ pub(super) struct Descriptor {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) platform: Option<Platform>,
+    /// Where else it is said to be.
+    pub(super) urls: Vec<String>,
 }
 
 /// What a manifest names.
@@ -131,6 +133,7 @@ struct Written {
     digest: String,
     size: u64,
     platform: Option<WrittenPlatform>,
+    urls: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +150,7 @@ impl Written {
             digest: self.digest.parse().map_err(|_| ManifestError::BadDigest)?,
             size: self.size,
             platform: self.platform.and_then(|platform| platform.read()),
+            urls: self.urls.unwrap_or_default(),
         })
     }
 }

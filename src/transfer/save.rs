@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     download::{Downloads, blocking},
+    elsewhere,
     event::Event,
     failure::{Part, StoreError, TransferError},
     layout::{Index, Layout},
@@ -239,7 +240,10 @@ impl Run<'_> {
         let cell = Rc::clone(self.blobs.borrow_mut().entry(blob.digest.clone()).or_default());
         let fetched = cell.get_or_try_init(async || {
             let _permit = self.permits.acquire().await;
-            let received = self.downloads.blob((image.reference, &image.repository), blob).await?;
+            let elsewhere = elsewhere::homes(blob);
+            let elsewhere: Vec<_> = elsewhere.filter_map(|home| self.content.source(&home).ok()).collect();
+            let received =
+                self.downloads.blob((image.reference, &image.repository), &elsewhere, blob).await?;
             image.saved.borrow_mut().received += received;
             Ok(())
         });
