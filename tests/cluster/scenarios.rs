@@ -8,9 +8,15 @@ use crate::trials;
 
 mod crossing;
 mod juicefs;
+mod kubespray;
+mod rancher;
 
 use juicefs::juicefs_csi_crosses_the_gap_with_the_pods_that_its_controller_makes;
+use kubespray::what_kubespray_registers_by_hand_crosses_into_a_project_behind_a_login;
+use rancher::rancher_and_what_it_needs_cross_in_one_bundle_for_linux_and_windows;
 
 trials!["scenarios";
+    rancher_and_what_it_needs_cross_in_one_bundle_for_linux_and_windows,
     juicefs_csi_crosses_the_gap_with_the_pods_that_its_controller_makes,
+    what_kubespray_registers_by_hand_crosses_into_a_project_behind_a_login,
 ];

@@ -4,7 +4,7 @@ mod connected;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use crate::{
     projects::{Mirrors, expected, mirrored, unknown_kinds},
-    support::{Access, Image, Missing, Plane, Scene, binary, eventually, folder, image, output_of},
+    support::{
+        Access, Image, LOGIN_SECRET, Missing, Plane, Scene, binary, eventually, folder, image, output_of,
+    },
 };
 
 pub use connected::Connected;
@@ -33,6 +35,8 @@ pub struct Crossing {
     pub folder: PathBuf,
     /// The digest of each image, by the name that it was pushed under.
     digests: RefCell<BTreeMap<String, String>>,
+    /// The digests of everything that was pushed.
+    contents: RefCell<BTreeSet<String>>,
     applied: RefCell<Vec<PathBuf>>,
     made: Vec<PathBuf>,
 }
@@ -69,6 +73,7 @@ impl Crossing {
             scene,
             folder,
             digests: RefCell::default(),
+            contents: RefCell::default(),
             applied: RefCell::default(),
             made: Vec::new(),
         })
@@ -83,6 +88,17 @@ impl Crossing {
     pub fn publish(&self, name: &str, image: &Image) {
         let digest = self.connected().push(name, image);
         self.digests.borrow_mut().insert(name.to_owned(), digest);
+        self.contents.borrow_mut().extend(image.digests().map(ToOwned::to_owned));
+    }
+
+    /// The digests of everything that was published: manifests, configurations, layers.
+    pub fn contents(&self) -> BTreeSet<String> {
+        self.contents.borrow().clone()
+    }
+
+    /// Says that a layer of theirs is elsewhere.
+    pub fn also_contains(&self, digest: &str) {
+        self.contents.borrow_mut().insert(digest.to_owned());
     }
 
     /// Ends the connected side: from here on nothing leads there.
@@ -156,6 +172,16 @@ impl Crossing {
         let digests = self.digests.borrow();
         let digest = digests.get(name).unwrap_or_else(|| panic!("{name} was never published"));
         format!("{}/{repository}:{tag}@{digest}", self.scene.registry.host())
+    }
+
+    /// Takes a namespace in, made if it is not there, with the Secret by which its Pods may pull.
+    pub fn take_in(&self, namespace: &str) {
+        self.scene.take_in(namespace);
+        let secret = json!({
+            "metadata": {"name": LOGIN_SECRET}, "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": self.scene.registry.docker_config()},
+        });
+        self.scene.api().create(&format!("/api/v1/namespaces/{namespace}/secrets"), &secret).unwrap();
     }
 
     /// Takes note of a folder of the machine that a Pod's `hostPath` makes, to remove it in the end.

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Bytes and what they are called by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Blob {
     /// `sha256:…`.
     pub digest: String,
@@ -71,6 +71,15 @@ impl Image {
         }))
     }
 
+    /// One of many on top of the same layer, of so many bytes.
+    pub fn on_a_base(content: &str, size: usize) -> Self {
+        let base = Archive::default().file("base", 0o644, &vec![b'b'; size]).finish();
+        Self::assemble_layers(Format::Oci, &json!({}), |architecture| {
+            let text = format!("{content} for {architecture}\n");
+            vec![base.clone(), Archive::default().file("stand-in", 0o644, text.as_bytes()).finish()]
+        })
+    }
+
     /// An image that runs for ever, whatever it is given: on top of a layer that all of them share, it has every one
     /// of `programs` that manifests call by name. Whoever is not root may run it.
     pub fn standing(content: &str, programs: &[&str]) -> Result<Self, Missing> {
@@ -99,6 +108,44 @@ impl Image {
         Self::assemble(Format::Oci, &json!({"Entrypoint": [format!("/{name}")]}), |_| {
             Archive::default().file(name, 0o755, &bytes).finish()
         })
+    }
+
+    /// The same, for Windows too: on top of a layer that lives at `url` and may not be given to others, the first
+    /// one of `base`.
+    pub fn and_windows(mut self, base: &Self, url: &str) -> Self {
+        let [index_media, manifest_media, configuration_media, layer_media] = Format::Docker.media();
+        let mut foreign = base.blobs[0].descriptor();
+        foreign["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar");
+        foreign["urls"] = json!([url]);
+        let text = format!("{} for Windows\n", self.index.digest);
+        let own = Archive::default().file("Files/stand-in", 0o644, text.as_bytes()).finish();
+        let own = Blob::new(layer_media, own);
+        let platform = json!({"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.2227"});
+        let mut configuration = platform.clone();
+        configuration["rootfs"] = json!({"type": "layers", "diff_ids": [base.blobs[0].digest, own.digest]});
+        let configuration = Blob::json(configuration_media, &configuration);
+        let manifest = Blob::json(
+            manifest_media,
+            &json!({
+                "schemaVersion": 2, "mediaType": manifest_media,
+                "config": configuration.descriptor(), "layers": [foreign, own.descriptor()],
+            }),
+        );
+        let mut descriptor = manifest.descriptor();
+        descriptor["platform"] = platform;
+        let mut index: Value = serde_json::from_slice(&self.index.bytes).unwrap();
+        index["mediaType"] = json!(index_media);
+        index["manifests"].as_array_mut().unwrap().push(descriptor);
+        self.index = Blob::json(index_media, &index);
+        self.manifests.push(manifest);
+        self.blobs.extend([own, configuration]);
+        self
+    }
+
+    /// The digests of all that it is made of.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        let all = self.blobs.iter().chain(&self.manifests).chain([&self.index]);
+        all.map(|blob| &*blob.digest)
     }
 
     /// Its first platform alone, without an index.
@@ -145,8 +192,12 @@ impl Image {
             let mut descriptor = manifest.descriptor();
             descriptor["platform"] = json!({"architecture": architecture, "os": "linux"});
             descriptors.push(descriptor);
-            blobs.extend(layers);
-            blobs.push(configuration);
+            // What platforms share is there once.
+            for blob in layers.into_iter().chain([configuration]) {
+                if !blobs.contains(&blob) {
+                    blobs.push(blob);
+                }
+            }
             manifests.push(manifest);
         }
         let index = Blob::json(

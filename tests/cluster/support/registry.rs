@@ -112,6 +112,8 @@ impl Registry {
             "version": 0.1,
             "log": {"level": "error", "accesslog": {"disabled": false}},
             "storage": {"filesystem": {"rootdirectory": folder.join("data")}, "delete": {"enabled": true}},
+            // Without it version 2 takes no image for Windows whose layers live elsewhere.
+            "validation": {"manifests": {"urls": {"allow": ["^https://mcr\\.microsoft\\.com/"]}}},
         });
         if access.has_tls() {
             let mut names = vec![host];

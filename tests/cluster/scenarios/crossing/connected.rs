@@ -56,7 +56,7 @@ impl Connected {
 }
 
 /// Registry, repository and tag. Written here without a line of Portolan's.
-pub fn parts(name: &str) -> (String, String, String) {
+fn parts(name: &str) -> (String, String, String) {
     let (name, tag) = name.rsplit_once(':').unwrap();
     let (host, repository) = match name.split_once('/') {
         Some((host, rest)) if host.contains('.') => (host, rest.to_owned()),
