@@ -21,6 +21,7 @@ mod pages;
 mod readme;
 mod reference;
 mod registry;
+mod scenario_pages;
 mod status;
 mod support;
 mod tls;

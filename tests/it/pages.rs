@@ -87,7 +87,9 @@ fn places(text: &str) -> BTreeSet<String> {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let files = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["docs", "docs/scenarios"].into_iter();
+    let entries = folders.flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let files = entries.map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
     pages.push(root().join("README.md"));

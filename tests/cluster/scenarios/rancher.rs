@@ -100,7 +100,7 @@ pub fn rancher_and_what_it_needs_cross_in_one_bundle_for_linux_and_windows() -> 
 fn publish(crossing: &Crossing, names: &[String], rendered: &str) -> Result<String, Missing> {
     for name in names.iter().map(String::as_str).chain(rendered.lines()) {
         let image = if name.starts_with("rancher/") {
-            Image::on_a_base(name, 256 << 10)
+            Image::on_a_base(name)
         } else {
             Image::standing(name, &["longhorn-manager"])?
         };

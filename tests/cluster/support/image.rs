@@ -1,6 +1,6 @@
 //! Stand-in images: real manifests, configurations and layers, with next to nothing in them.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, sync::LazyLock};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -57,11 +57,7 @@ impl Image {
 
     /// An image that runs: a static busybox under the names that the tests call.
     pub fn busybox(content: &str) -> Result<Self, Missing> {
-        let program = installed("busybox", "busybox-static")?;
-        if !is_static(&program) {
-            return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
-        }
-        let busybox = fs::read(&program).unwrap();
+        let busybox = static_busybox()?;
         Ok(Self::assemble(Format::Oci, &json!({"Cmd": ["/bin/sleep", "100000"]}), |architecture| {
             let text = format!("{content} for {architecture}\n");
             Archive::default()
@@ -71,34 +67,37 @@ impl Image {
         }))
     }
 
-    /// One of many on top of the same layer, of so many bytes.
-    pub fn on_a_base(content: &str, size: usize) -> Self {
-        let base = Archive::default().file("base", 0o644, &vec![b'b'; size]).finish();
+    /// One of many on top of the same layer.
+    pub fn on_a_base(content: &str) -> Self {
+        // Made once: to hash it takes longer than to send it.
+        static BASE: LazyLock<Blob> = LazyLock::new(|| {
+            Blob::layer(Archive::default().file("base", 0o644, &vec![b'b'; 256 << 10]).finish())
+        });
         Self::assemble_layers(Format::Oci, &json!({}), |architecture| {
             let text = format!("{content} for {architecture}\n");
-            vec![base.clone(), Archive::default().file("stand-in", 0o644, text.as_bytes()).finish()]
+            let own = Archive::default().file("stand-in", 0o644, text.as_bytes());
+            vec![BASE.clone(), Blob::layer(own.finish())]
         })
     }
 
     /// An image that runs for ever, whatever it is given: on top of a layer that all of them share, it has every one
     /// of `programs` that manifests call by name. Whoever is not root may run it.
     pub fn standing(content: &str, programs: &[&str]) -> Result<Self, Missing> {
-        let program = installed("busybox", "busybox-static")?;
-        if !is_static(&program) {
-            return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
-        }
-        let base = Archive::default()
-            .file("bin/busybox", 0o755, &fs::read(&program).unwrap())
-            .link("bin/sh", "busybox")
-            .link("bin/sleep", "busybox")
-            .file("bin/stand", 0o755, STAND.as_bytes())
-            .finish();
+        static BASE: LazyLock<Result<Blob, Missing>> = LazyLock::new(|| {
+            let base = Archive::default()
+                .file("bin/busybox", 0o755, &static_busybox()?)
+                .link("bin/sh", "busybox")
+                .link("bin/sleep", "busybox")
+                .file("bin/stand", 0o755, STAND.as_bytes());
+            Ok(Blob::layer(base.finish()))
+        });
+        let base = BASE.clone()?;
         let config = json!({"Entrypoint": ["/bin/stand"], "User": "65534"});
         Ok(Self::assemble_layers(Format::Oci, &config, |architecture| {
             let text = format!("{content} for {architecture}\n");
             let own = Archive::default().file("stand-in", 0o644, text.as_bytes());
             let own = programs.iter().fold(own, |own, name| own.link(&format!("bin/{name}"), "stand"));
-            vec![base.clone(), own.finish()]
+            vec![base.clone(), Blob::layer(own.finish())]
         }))
     }
 
@@ -156,17 +155,17 @@ impl Image {
     }
 
     fn assemble(format: Format, config: &Value, layer: impl Fn(&str) -> Vec<u8>) -> Self {
-        Self::assemble_layers(format, config, |architecture| vec![layer(architecture)])
+        let [.., media] = format.media();
+        Self::assemble_layers(format, config, |architecture| vec![Blob::new(media, layer(architecture))])
     }
 
-    fn assemble_layers(format: Format, config: &Value, layers: impl Fn(&str) -> Vec<Vec<u8>>) -> Self {
-        let [index_media, manifest_media, configuration_media, layer_media] = format.media();
+    fn assemble_layers(format: Format, config: &Value, layers: impl Fn(&str) -> Vec<Blob>) -> Self {
+        let [index_media, manifest_media, configuration_media, _] = format.media();
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
         let mut descriptors = Vec::new();
         for architecture in ["amd64", "arm64"] {
-            let layers: Vec<_> =
-                layers(architecture).into_iter().map(|layer| Blob::new(layer_media, layer)).collect();
+            let layers = layers(architecture);
             let of_layer = json!({"created": "2026-01-01T00:00:00Z", "created_by": "tests"});
             let configuration = Blob::json(
                 configuration_media,
@@ -237,6 +236,11 @@ impl Blob {
         Self { digest, bytes, media }
     }
 
+    fn layer(bytes: Vec<u8>) -> Self {
+        let [.., media] = Format::Oci.media();
+        Self::new(media, bytes)
+    }
+
     fn json(media: &'static str, value: &Value) -> Self {
         Self::new(media, serde_json::to_vec(value).unwrap())
     }
@@ -244,6 +248,15 @@ impl Blob {
     fn descriptor(&self) -> Value {
         json!({"mediaType": self.media, "digest": self.digest, "size": self.bytes.len()})
     }
+}
+
+/// The program of that name, which runs in an image without anything else.
+fn static_busybox() -> Result<Vec<u8>, Missing> {
+    let program = installed("busybox", "busybox-static")?;
+    if !is_static(&program) {
+        return Err(Missing("busybox is not static (Debian: busybox-static)".to_owned()));
+    }
+    Ok(fs::read(&program).unwrap())
 }
 
 /// A tar file under construction.
