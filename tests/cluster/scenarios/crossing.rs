@@ -8,6 +8,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -86,9 +88,26 @@ impl Crossing {
 
     /// Pushes an image where the world has it. The name is written as manifests write it.
     pub fn publish(&self, name: &str, image: &Image) {
-        let digest = self.connected().push(name, image);
-        self.digests.borrow_mut().insert(name.to_owned(), digest);
-        self.contents.borrow_mut().extend(image.digests().map(ToOwned::to_owned));
+        self.publish_all(&[(name, image.clone())]);
+    }
+
+    /// The same of many, side by side.
+    pub fn publish_all(&self, images: &[(&str, Image)]) {
+        let connected = self.connected();
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..PUSHED_AT_ONCE {
+                scope.spawn(|| {
+                    while let Some((name, image)) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        connected.push(name, image);
+                    }
+                });
+            }
+        });
+        for (name, image) in images {
+            self.digests.borrow_mut().insert((*name).to_owned(), image.index.digest.clone());
+            self.contents.borrow_mut().extend(image.digests().map(ToOwned::to_owned));
+        }
     }
 
     /// The digests of everything that was published: manifests, configurations, layers.
@@ -271,6 +290,8 @@ impl Drop for Crossing {
         }
     }
 }
+
+const PUSHED_AT_ONCE: usize = 8;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(10);
 

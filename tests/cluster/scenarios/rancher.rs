@@ -98,14 +98,16 @@ pub fn rancher_and_what_it_needs_cross_in_one_bundle_for_linux_and_windows() -> 
 /// Pushes everything: what runs can run, the rest has layers that it shares. The digest of the layer that is only at
 /// Microsoft's.
 fn publish(crossing: &Crossing, names: &[String], rendered: &str) -> Result<String, Missing> {
-    for name in names.iter().map(String::as_str).chain(rendered.lines()) {
-        let image = if name.starts_with("rancher/") {
-            Image::on_a_base(name)
-        } else {
-            Image::standing(name, &["longhorn-manager"])?
-        };
-        crossing.publish(name, &image);
-    }
+    let names = names.iter().map(String::as_str).chain(rendered.lines());
+    let images: Result<Vec<_>, _> = names
+        .map(|name| {
+            let is_run = !name.starts_with("rancher/");
+            let image =
+                if is_run { Image::standing(name, &["longhorn-manager"])? } else { Image::on_a_base(name) };
+            Ok((name, image))
+        })
+        .collect();
+    crossing.publish_all(&images?);
     let base = Image::of_format("nanoserver", Format::Docker);
     crossing.connected().push("mcr.microsoft.com/windows/nanoserver:ltsc2022", &base);
     let layer = base.digests().next().unwrap().to_owned();
@@ -136,7 +138,7 @@ fn fetched(crossing: &Crossing) -> BTreeMap<String, usize> {
 const AGENT: &str = "rancher/rancher-agent:v2.8.0";
 
 /// How many images there are beside those of the charts.
-const STAND_INS: usize = 60;
+const STAND_INS: usize = 40;
 
 /// `save --parallel`, as it is by default.
 const ON_THEIR_WAY: usize = 6;

@@ -115,6 +115,10 @@ impl Registry {
             // Without it version 2 takes no image for Windows whose layers live elsewhere.
             "validation": {"manifests": {"urls": {"allow": ["^https://mcr\\.microsoft\\.com/"]}}},
         });
+        if matches!(access, Access::Named(_)) {
+            // Never started again, and often filled with much: nothing waits for a disk.
+            configuration["storage"] = json!({"inmemory": {}});
+        }
         if access.has_tls() {
             let mut names = vec![host];
             if let Access::Named(more) = &access {
