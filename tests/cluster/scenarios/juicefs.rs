@@ -1,4 +1,4 @@
-//! Scenario 1: JuiceFS's CSI driver. docs/scenarios/juicefs.md tells it to people.
+//! Scenario 1: the CSI driver of `JuiceFS`. docs/scenarios/juicefs.md tells it to people.
 
 use std::fs;
 
