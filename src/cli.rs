@@ -22,6 +22,7 @@ mod progress;
 mod registries;
 mod save;
 mod serve;
+mod since;
 mod sources;
 mod table_args;
 mod webhook_test;

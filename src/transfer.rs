@@ -7,12 +7,16 @@
 //! [`load`] pushes images where it is told to, out of a [`Bundle`] or out of the registries that have them: what is there
 //! is not sent again, what another repository of the registry has is mounted.
 //!
+//! What [`Earlier`] layouts brought is not carried again: such a layout says what it leaves to them, and is loaded where
+//! they were.
+//!
 //! Invariants: nothing gets its final name in a layout before its bytes were seen to be those of its digest. No blob is
 //! ever held in memory whole. Manifests and indexes are never written anew, only copied.
 
 mod archive;
 mod bundle;
 mod download;
+mod earlier;
 mod elsewhere;
 mod event;
 mod failure;
@@ -26,6 +30,7 @@ mod retry;
 mod save;
 
 pub use bundle::{Bundle, BundleError, Packed};
+pub use earlier::{Earlier, Since};
 pub use event::Event;
 pub use failure::{Part, StoreError, TransferError};
 pub use layout::Layout;

@@ -11,6 +11,7 @@ use crate::transfer::{Source, TransferOptions};
 #[command(
     after_help = "As `save` and `load` in one, for a machine that reaches both sides: nothing is kept on its disk. Blobs go
 from one registry to the other as they come, checked on the way. What is there is neither fetched nor sent again.
+Events of `--progress json` are those of `load`.
 
 Registries are asked with your logins: those of podman, of docker and of their credential helpers
 (`portolan save --help` says where they are looked for).
@@ -43,12 +44,12 @@ pub(super) struct CopyArgs {
 }
 
 pub(super) fn run(args: &CopyArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let mut plan = args.placing.open(printer)?;
     let options = TransferOptions {
         platforms: platforms(&args.platform)?,
         with_nondistributable: args.nondistributable,
         ..TransferOptions::default()
     };
-    let mut plan = args.placing.open(printer)?;
     let list = ImageList::read(&args.images, printer);
     if list.images.is_empty() && list.invalid == 0 {
         if list.unread > 0 {

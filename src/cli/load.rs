@@ -18,7 +18,14 @@ What is there is not sent again, and what another repository of the registry has
 ended, by whatever, is run again and sends what is missing. Digests are kept to the byte and checked on the way.
 A tag or digest that a rule itself names for one image is never taken from another one.
 
+A layout of `save --since` lacks what an earlier one brought: that is taken over from where the images of the earlier
+one went. What is not found there is named with its image; load the earlier layout then, and this one again.
+
 Of `docker save` newer tar files hold a layout; for older ones manifests are written, so that digests are new.
+
+With `--progress json` each line on stderr is an object, as `portolan save --help` says; in the place of `image` events come
+`place` events: `image`, `reference` (its place), `state` (loaded, there or failed), `digest`, `size`, `sent`, `mounted`;
+`error` and `remedy` of a failed one.
 
 Registries are asked with your logins: those of podman, of docker and of their credential helpers
 (`portolan save --help` says where they are looked for).
@@ -50,12 +57,18 @@ pub(super) struct LoadArgs {
 pub(super) fn run(args: &LoadArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let mut plan = args.placing.open(printer)?;
     let bundle = match Bundle::open(&args.source) {
-        Ok(bundle) => Arc::new(bundle),
+        Ok(mut bundle) => {
+            bundle.place(|image| plan.places(image));
+            Arc::new(bundle)
+        }
         Err(error) => return Ok(broken(error, printer)),
     };
     let shown = args.source.display();
     if bundle.images().is_empty() {
-        anyhow::bail!("there is no image in `{shown}`");
+        if !bundle.is_delta() {
+            anyhow::bail!("there is no image in `{shown}`");
+        }
+        printer.note(&format!("there is nothing new in `{shown}`"));
     }
     if args.name.is_some() && bundle.images().len() > 1 {
         anyhow::bail!("`--name` is for one image, and `{shown}` has {}", bundle.images().len());

@@ -13,7 +13,7 @@ use super::{
     ExitStatus, OutputFormat, Printer,
     lock::{listens, old_text, replace},
     printer::in_line,
-    progress::{Progress, amount},
+    progress::{Progress, ProgressFormat, amount},
     registries::movable,
     table_args::read_table_file,
 };
@@ -44,6 +44,10 @@ pub(super) struct PlacingArgs {
     /// How often something that may pass (a lost connection, 429, 5xx) is tried again without any progress
     #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u16).range(0..=100))]
     retries: u16,
+
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
+    progress: ProgressFormat,
 
     /// What goes to stdout; text is on stderr alone
     #[arg(short, long, value_enum, default_value = "text")]
@@ -81,6 +85,9 @@ struct Row {
 impl PlacingArgs {
     /// Reads table and lock. What is wrong with them is said before anything is moved.
     pub(super) fn open(&self, printer: &mut Printer) -> anyhow::Result<Plan> {
+        if self.progress == ProgressFormat::Json {
+            Printer::speak_json();
+        }
         let table = read_table_file(&self.table, printer)?;
         old_text(self.lock.as_deref())?;
         if table.requires_lock() && self.lock.is_none() {
@@ -106,7 +113,7 @@ impl PlacingArgs {
         let content = movable(Some(&plan.table))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let places = plan.shipments.iter().map(|shipment| shipment.targets.len()).sum();
-        let progress = Progress::new(places, printer);
+        let progress = Progress::new(places, self.progress, printer);
         let shipped =
             runtime.block_on(load(&content, &plan.shipments, &options, &|event| progress.on(&event)));
         drop(runtime);
@@ -182,6 +189,11 @@ impl Plan {
             targets.push(Target { place: destination.place, may_replace: !destination.is_named });
         }
         self.shipments.push(Shipment { image: image.clone(), source, targets });
+    }
+
+    /// Where an image goes.
+    pub(super) fn places(&self, image: &Reference) -> Vec<Reference> {
+        self.table.destinations(image).into_iter().map(|destination| destination.place).collect()
     }
 
     /// Names an image whose name is not known.

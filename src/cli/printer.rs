@@ -4,10 +4,12 @@ use std::{
     env,
     ffi::OsStr,
     io::{self, IsTerminal as _, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// How a command prints its data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -100,6 +102,9 @@ impl Printer {
 
     /// What a command did, for people.
     pub(super) fn note(&mut self, text: &str) {
+        if AS_EVENTS.load(Ordering::Relaxed) {
+            return self.say("note", text);
+        }
         // If stderr is gone there is nobody to tell.
         let _ = writeln!(self.stderr.lock(), "{}", plain_lines(text));
     }
@@ -111,7 +116,19 @@ impl Printer {
 
     /// Whether somebody watches stderr, so that a line there can be overwritten.
     pub(super) fn is_watched(&self) -> bool {
-        self.stderr.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+        !AS_EVENTS.load(Ordering::Relaxed)
+            && self.stderr.is_terminal()
+            && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// Has all that is said to the end of the process be JSON, an object a line: messages become events, too.
+    pub(super) fn speak_json() {
+        AS_EVENTS.store(true, Ordering::Relaxed);
+    }
+
+    /// One line for scripts.
+    pub(super) fn event(&mut self, event: &Value) {
+        let _ = writeln!(self.stderr.lock(), "{event}");
     }
 
     /// Overwrites the last line of a terminal; an empty text clears it.
@@ -126,9 +143,15 @@ impl Printer {
     }
 
     fn say(&mut self, kind: &str, text: &str) {
+        if AS_EVENTS.load(Ordering::Relaxed) {
+            return self.event(&json!({"event": kind, "message": text}));
+        }
         let _ = writeln!(self.stderr.lock(), "{kind}: {}", plain_lines(text));
     }
 }
+
+/// Whether messages are events. Of the process: not everybody who says something has the one printer.
+static AS_EVENTS: AtomicBool = AtomicBool::new(false);
 
 /// A text of the user's without what a terminal would obey.
 pub(super) fn plain(text: &str) -> String {

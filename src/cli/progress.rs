@@ -6,33 +6,43 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use super::{Printer, printer::in_line};
 use crate::{
     image::Reference,
     transfer::{Event, Loaded, Saved, TransferError},
 };
 
-/// Shows progress on stderr: on a terminal in one line that changes, elsewhere in a line now and then.
+mod events;
+
+pub(super) use events::ProgressFormat;
+
+/// Shows progress on stderr: on a terminal in one line that changes, elsewhere in a line now and then, or in JSON.
 pub(super) struct Progress<'p> {
     printer: RefCell<&'p mut Printer>,
     images: usize,
     ended: Cell<usize>,
+    failed: Cell<usize>,
     needed: Cell<u64>,
     received: Cell<u64>,
     kept: Cell<u64>,
     begun: Instant,
     shown: Cell<Instant>,
     is_watched: bool,
+    is_json: bool,
 }
 
 impl<'p> Progress<'p> {
-    pub(super) fn new(images: usize, printer: &'p mut Printer) -> Self {
+    pub(super) fn new(images: usize, format: ProgressFormat, printer: &'p mut Printer) -> Self {
         let now = Instant::now();
         Self {
-            is_watched: printer.is_watched(),
+            is_watched: format == ProgressFormat::Auto && printer.is_watched(),
+            is_json: format == ProgressFormat::Json,
             printer: RefCell::new(printer),
             images,
             ended: Cell::default(),
+            failed: Cell::default(),
             needed: Cell::default(),
             received: Cell::default(),
             kept: Cell::default(),
@@ -44,35 +54,75 @@ impl<'p> Progress<'p> {
     /// Takes note of what happened.
     pub(super) fn on(&self, event: &Event<'_>) {
         let add = |cell: &Cell<u64>, bytes| cell.set(cell.get() + bytes);
+        let end = |is_failure: bool| {
+            self.ended.set(self.ended.get() + 1);
+            self.failed.set(self.failed.get() + usize::from(is_failure));
+        };
         match event {
             Event::Needed(bytes) => add(&self.needed, *bytes),
             Event::Received(bytes) => add(&self.received, *bytes),
             Event::Kept(bytes) => add(&self.kept, *bytes),
+            Event::Placed { result, .. } => end(result.is_err()),
+            Event::Ended { result, .. } => end(result.is_err()),
+            Event::Retried { .. } => {}
+        }
+        if self.is_json {
+            if let Some(object) = events::object(event) {
+                self.printer.borrow_mut().event(&object);
+            }
+        } else {
+            self.tell(event);
+        }
+        let every = match (self.is_json, self.is_watched) {
+            (true, _) => JSON_EVERY,
+            (false, true) => LIVE_EVERY,
+            (false, false) => PLAIN_EVERY,
+        };
+        if self.shown.get().elapsed() >= every {
+            self.shown.set(Instant::now());
+            self.show();
+        }
+    }
+
+    /// Says what happened, for people.
+    fn tell(&self, event: &Event<'_>) {
+        match event {
+            Event::Needed(_) | Event::Received(_) | Event::Kept(_) => {}
             Event::Retried { image, error, pause } => {
                 let error = in_line(anyhow::Chain::new(*error));
                 let text = format!("`{image}`: {error}; trying again in {:.1} s", pause.as_secs_f64());
                 self.say(|printer| printer.warning(&text));
             }
             Event::Placed { image, place, result } => {
-                self.ended.set(self.ended.get() + 1);
                 self.say(|printer| placed(printer, image, place, result));
             }
             Event::Ended { image, result } => {
-                self.ended.set(self.ended.get() + 1);
                 self.say(|printer| ended(printer, image, result));
             }
         }
-        let every = if self.is_watched { LIVE_EVERY } else { PLAIN_EVERY };
-        if self.shown.get().elapsed() >= every {
-            self.shown.set(Instant::now());
-            let text = self.standing();
-            let mut printer = self.printer.borrow_mut();
-            if self.is_watched { printer.status(&text) } else { printer.note(&text) }
+    }
+
+    /// Shows how far it all is.
+    fn show(&self) {
+        let mut printer = self.printer.borrow_mut();
+        if self.is_json {
+            let (received, kept, needed) = (self.received.get(), self.kept.get(), self.needed.get());
+            printer.event(&json!({
+                "event": "progress", "images": self.images, "ended": self.ended.get(), "failed": self.failed.get(),
+                "bytes": needed, "moved": received, "there": kept, "secondsLeft": self.seconds_left(),
+            }));
+        } else if self.is_watched {
+            printer.status(&self.standing());
+        } else {
+            printer.note(&self.standing());
         }
     }
 
     /// How many bytes came, and how many were there.
     pub(super) fn finish(self) -> (u64, u64) {
+        if self.is_json {
+            self.show();
+        }
         self.say(|_| {});
         (self.received.get(), self.kept.get())
     }
@@ -90,22 +140,36 @@ impl<'p> Progress<'p> {
         let (done, needed) = (self.received.get() + self.kept.get(), self.needed.get());
         let mut text =
             format!("{} of {} images, {} of {}", self.ended.get(), self.images, amount(done), amount(needed));
-        let seconds = self.begun.elapsed().as_secs().max(1);
-        let speed = self.received.get() / seconds;
-        if let Some(left) = needed.saturating_sub(done).checked_div(speed) {
-            // What is needed grows while manifests are read.
-            let _ = write!(text, ", {}/s, {}:{:02} left", amount(speed), left / 60, left % 60);
+        if let Some(left) = self.seconds_left() {
+            let _ = write!(text, ", {}/s, {}:{:02} left", amount(self.speed()), left / 60, left % 60);
         }
         text
+    }
+
+    /// Bytes a second.
+    fn speed(&self) -> u64 {
+        self.received.get() / self.begun.elapsed().as_secs().max(1)
+    }
+
+    /// How long it will take, by what is known to be needed: that grows while manifests are read.
+    fn seconds_left(&self) -> Option<u64> {
+        let done = self.received.get() + self.kept.get();
+        self.needed.get().saturating_sub(done).checked_div(self.speed())
     }
 }
 
 fn ended(printer: &mut Printer, image: &Reference, result: &Result<Saved, TransferError>) {
     match result {
+        Ok(saved) if !saved.is_carried => {
+            printer.note(&format!("carried before: {image} {}", saved.digest));
+        }
         Ok(saved) => {
             let mut text = format!("saved {image} {} ({}", saved.digest, amount(saved.size));
             if saved.received < saved.size {
                 let _ = write!(text, ", {} of it fetched", amount(saved.received));
+            }
+            if saved.earlier > 0 {
+                let _ = write!(text, ", {} carried before", amount(saved.earlier));
             }
             if saved.left_out > 0 {
                 let _ = write!(text, ", {} layers left out: not distributable", saved.left_out);
@@ -177,6 +241,7 @@ pub(super) fn amount(bytes: u64) -> String {
 }
 
 /// How often the state of things is shown.
+const JSON_EVERY: Duration = Duration::from_secs(1);
 const LIVE_EVERY: Duration = Duration::from_millis(200);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 

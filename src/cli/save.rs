@@ -1,6 +1,7 @@
 //! `portolan save`: images into one OCI image layout.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,13 +12,14 @@ use clap::Args;
 use super::{
     ExitStatus, Printer,
     image_list::ImageList,
-    progress::{Progress, amount},
+    progress::{Progress, ProgressFormat, amount},
     registries::movable,
+    since::Known,
     table_args::read_table_file,
 };
 use crate::{
     image::Platform,
-    transfer::{Layout, RetryPolicy, StoreError, TransferOptions, save},
+    transfer::{Event, Layout, RetryPolicy, Saved, Since, StoreError, TransferOptions, save},
 };
 
 /// What `save` is asked.
@@ -29,6 +31,18 @@ skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`, 
 too. A tar file is made at the end, out of the folder DEST.tar.partial beside it, and takes the place of one that was
 there; until then that needs room for both. The folder stays for the next run if an image is not saved.
 
+With `--since` only what is new is carried. An image that a layout has under the same name and digest, or that the lock
+has with that digest in every place where the table brings it, is left out. (Of images that no rule of the table speaks
+of, a line of the lock counts whose repository ends in the image's path, with its tag and digest.) Of the other images
+the blobs that a layout has are left out: `load` takes them over from where the earlier images went, and names what it
+does not find. The flag may be given several times. So each layout has to be loaded after those that it was saved since.
+
+With `--progress json` each line on stderr is an object whose `event` says what it is: `progress` (at most once a second,
+and at the end: `images`, how many `ended` and `failed`, `bytes` known to be needed, `moved` and `there` of them,
+`secondsLeft` or null), `image` (`image`, `state`: saved, carried-before or failed, `digest`, `size`, `fetched`,
+`carriedBefore`; `error` and `remedy` of a failed one), `retry` (`image`, `error`, `pauseSeconds`), and `note`, `warning`,
+`error` and `hint`, each with a `message`.
+
 Logins are yours: of `$REGISTRY_AUTH_FILE` alone, if that is set; else the first for the repository
 in `$XDG_RUNTIME_DIR/containers/auth.json`, in `$XDG_CONFIG_HOME/containers/auth.json` (`~/.config`)
 and in `$DOCKER_CONFIG/config.json` (`~/.docker`). Credential helpers that these name are asked, for
@@ -37,11 +51,13 @@ and in `$DOCKER_CONFIG/config.json` (`~/.docker`). Credential helpers that these
 Examples:
   portolan save --images images.txt bundle.tar
   helm template my-chart | portolan save --images - --platform linux/amd64,linux/arm64 bundle
+  portolan save --images images.txt --since bundle.tar bundle-2.tar
+  portolan save --images images.txt --since lock.txt --table mirrors.yaml bundle-2.tar
 
 Exit codes:
-  0  every image is in the layout
+  0  every image is in the layout, or left out by `--since`
   1  one of them is not; the others are
-  2  the list or a document in it cannot be read, or the layout not written"
+  2  the list, a document in it or what `--since` names cannot be read, or the layout not written"
 )]
 pub(super) struct SaveArgs {
     /// File with the images: a plain list, one a line, or manifests; `-` reads stdin
@@ -57,7 +73,13 @@ pub(super) struct SaveArgs {
     #[arg(long)]
     nondistributable: bool,
 
-    /// File with a mapping table, of which `registries` alone counts: how they are reached
+    /// What is on the other side already and is not carried again: a lock that `load` wrote there, or a layout (folder or
+    /// tar file) that an earlier `save` made
+    #[arg(long, value_name = "LOCK|LAYOUT")]
+    since: Vec<PathBuf>,
+
+    /// File with a mapping table, of which `registries` alone counts: how they are reached. With a lock for `--since` its
+    /// rules count too
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
 
@@ -69,12 +91,19 @@ pub(super) struct SaveArgs {
     #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u16).range(0..=100))]
     retries: u16,
 
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
+    progress: ProgressFormat,
+
     /// Folder of the layout, made if it is not there; or a tar file, if the name ends in `.tar`
     #[arg(value_name = "DEST.tar|DIR")]
     destination: PathBuf,
 }
 
 pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    if args.progress == ProgressFormat::Json {
+        Printer::speak_json();
+    }
     let options = TransferOptions {
         platforms: platforms(&args.platform)?,
         with_nondistributable: args.nondistributable,
@@ -96,15 +125,22 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
     let shown = args.destination.display().to_string();
     let archive = args.destination.extension().is_some_and(|extension| extension == "tar");
     let folder = if archive { partial(&args.destination) } else { args.destination.clone() };
+    let known = Known::read(&args.since, &[&args.destination, &folder])?;
     let layout = match Layout::open(&folder) {
         Ok(layout) => Arc::new(layout),
         Err(error) => return Ok(broken(error, printer)),
     };
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let progress = Progress::new(list.images.len(), printer);
-    let saved = runtime
-        .block_on(save(&content, Arc::clone(&layout), &list.images, &options, &|event| progress.on(&event)));
+    let progress = Progress::new(list.images.len(), args.progress, printer);
+    let run = |since: Option<&Since<'_>>| {
+        let tell = |event: Event<'_>| progress.on(&event);
+        runtime.block_on(save(&content, Arc::clone(&layout), &list.images, since, &options, &tell))
+    };
+    let saved = match &known {
+        Some(known) => known.with(table.as_ref(), |since| run(Some(since))),
+        None => run(None),
+    };
     // Blocks that are still on their way to the disk are waited for.
     drop(runtime);
     let (received, kept) = progress.finish();
@@ -127,12 +163,18 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
         return Ok(broken(error, printer));
     }
     let all = list.images.len() + list.invalid;
-    let saved = all - missing;
-    printer.note(&format!(
+    let left_out = results.iter().flatten().filter(|saved| !saved.is_carried).count();
+    let saved = all - missing - left_out;
+    let mut text = format!(
         "{saved} of {all} images are in `{shown}`: {} fetched, {} were there",
         amount(received),
         amount(kept)
-    ));
+    );
+    if known.is_some() {
+        let earlier = results.iter().flatten().map(|saved: &Saved| saved.earlier).sum();
+        let _ = write!(text, "; {left_out} were carried before, and of the others {}", amount(earlier));
+    }
+    printer.note(&text);
     Ok(if missing > 0 {
         ExitStatus::No
     } else if list.unread > 0 {

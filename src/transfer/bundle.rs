@@ -26,7 +26,7 @@ use crate::{
     registry::ByteStream,
 };
 
-use super::origin::Trouble;
+use super::{earlier::Relied, origin::Trouble};
 
 /// Images in a layout.
 #[derive(Debug)]
@@ -36,6 +36,17 @@ pub struct Bundle {
     images: Vec<Packed>,
     /// Manifests that were not there and had to be written.
     made: HashMap<Digest, Bytes>,
+    /// What it leaves to layouts that were brought before it, if it was made so.
+    left: Option<Left>,
+}
+
+/// What a layout leaves to earlier ones.
+#[derive(Debug, Default)]
+struct Left {
+    /// Some images that each blob is of.
+    blobs: HashMap<Digest, Vec<Reference>>,
+    /// Where these images went.
+    places: HashMap<Reference, Vec<Reference>>,
 }
 
 /// What the index of a layout names.
@@ -124,8 +135,13 @@ impl Bundle {
     /// It is no layout, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let unreadable = |source| BundleError::Io { path: path.into(), source };
-        let bundle =
-            Self { path: path.into(), place: Place::Folder, images: Vec::new(), made: HashMap::new() };
+        let bundle = Self {
+            path: path.into(),
+            place: Place::Folder,
+            images: Vec::new(),
+            made: HashMap::new(),
+            left: None,
+        };
         if !fs::metadata(path).map_err(unreadable)?.is_dir() {
             return bundle.with_archive();
         }
@@ -135,8 +151,8 @@ impl Bundle {
             Err(source) => Err(BundleError::Io { path: path.join(name), source }),
         };
         check_marker(path, &read(MARKER)?)?;
-        let images = images(path, &read(INDEX)?)?;
-        Ok(Self { images, ..bundle })
+        let (images, left) = images(path, &read(INDEX)?)?;
+        Ok(Self { images, left, ..bundle })
     }
 
     fn with_archive(self) -> Result<Self, BundleError> {
@@ -147,8 +163,8 @@ impl Bundle {
         entries.check_names()?;
         let marker = entries.span(MARKER)?.ok_or_else(|| foreign(&self.path, LACKS))?;
         check_marker(&self.path, &self.text(marker)?)?;
-        let images = images(&self.path, &self.text(index)?)?;
-        Ok(Self { images, place: Place::Archive(entries.blobs), ..self })
+        let (images, left) = images(&self.path, &self.text(index)?)?;
+        Ok(Self { images, left, place: Place::Archive(entries.blobs), ..self })
     }
 
     /// What its index names, in that order.
@@ -159,6 +175,33 @@ impl Bundle {
     /// Whether its manifests were written here, so that their digests are not those that the images had before.
     pub fn is_made(&self) -> bool {
         !self.made.is_empty()
+    }
+
+    /// Whether it was saved since other layouts, and leaves to them what they have.
+    pub fn is_delta(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Says where the images of those other layouts went: what they brought is looked for there.
+    pub fn place(&mut self, place: impl Fn(&Reference) -> Vec<Reference>) {
+        let Some(left) = &mut self.left else { return };
+        for image in left.blobs.values().flatten() {
+            if !left.places.contains_key(image) {
+                left.places.insert(image.clone(), place(image));
+            }
+        }
+    }
+
+    /// The blobs that it leaves to other layouts, each with some images that it is of there.
+    pub(super) fn relied(&self) -> impl Iterator<Item = (&Digest, &[Reference])> {
+        self.left.iter().flat_map(|left| &left.blobs).map(|(digest, images)| (digest, &**images))
+    }
+
+    /// The images of other layouts that a blob was left to, each with its places; `None`: it was left to none.
+    pub(super) fn left(&self, digest: &Digest) -> Option<Vec<(&Reference, &[Reference])>> {
+        let left = self.left.as_ref()?;
+        let places = |image| left.places.get(image).map(Vec::as_slice).unwrap_or_default();
+        Some(left.blobs.get(digest)?.iter().map(|image| (image, places(image))).collect())
     }
 
     /// A manifest, checked; `None`: it is not there.
@@ -294,8 +337,8 @@ fn check_marker(path: &Path, marker: &[u8]) -> Result<(), BundleError> {
     }
 }
 
-/// What an index names.
-fn images(path: &Path, index: &[u8]) -> Result<Vec<Packed>, BundleError> {
+/// What an index names, and what it leaves to earlier layouts.
+fn images(path: &Path, index: &[u8]) -> Result<(Vec<Packed>, Option<Left>), BundleError> {
     let index: Value = serde_json::from_slice(index).unwrap_or_default();
     let entries = index.get("manifests").and_then(Value::as_array);
     let entries = entries.ok_or_else(|| foreign(path, "its `index.json` is no index"))?;
@@ -314,7 +357,9 @@ fn images(path: &Path, index: &[u8]) -> Result<Vec<Packed>, BundleError> {
             size: entry.get("size").and_then(Value::as_u64),
         })
     };
-    entries.iter().map(read).collect()
+    let images = entries.iter().map(read).collect::<Result<_, _>>()?;
+    let left = Relied::read(&index).map(|relied| Left { blobs: relied.into_blobs(), ..Left::default() });
+    Ok((images, left))
 }
 
 fn foreign(path: &Path, why: &'static str) -> BundleError {

@@ -45,6 +45,14 @@ pub enum TransferError {
         /// What is wrong with it.
         source: ManifestError,
     },
+    /// A layout leaves something to an earlier one, and it is not where that was to bring it.
+    #[error("{what} was left to an earlier layout, which had it {}, and no mirror has it", of_images(.images))]
+    NotBrought {
+        /// What.
+        what: Part,
+        /// Some images of that layout that it is of.
+        images: Vec<Reference>,
+    },
     /// It is for none of the platforms that were asked for.
     #[error("it is for {}, and for none of those asked for", listed(.there))]
     NoPlatform {
@@ -174,6 +182,10 @@ impl TransferError {
             Self::Bundle(error) => error.remedy(),
             Self::Clash { .. } => Some("give one of them a rule of its own in the table"),
             Self::Lacking { .. } => Some("it was damaged on its way, or not saved to its end: save it again"),
+            Self::NotBrought { .. } => Some(
+                "load the layout that `save --since` was given, which has that image, and then this one again; or save the \
+                      image without `--since`",
+            ),
             Self::Push { source, .. } => push_remedy(source),
             Self::Sparse(_) => Some("bring it with every platform: save or copy it without `--platform`"),
             Self::Store(error) => error.remedy(),
@@ -228,6 +240,16 @@ impl StoreError {
             Self::Io { .. } => None,
             Self::Busy { .. } => Some("wait for it to end"),
             Self::Foreign { .. } => Some("name another place"),
+        }
+    }
+}
+
+fn of_images(images: &[Reference]) -> String {
+    match images {
+        [] => "of an image without a name".to_owned(),
+        images => {
+            let images: Vec<_> = images.iter().map(|image| format!("`{image}`")).collect();
+            format!("of {}", images.join(", "))
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::image::{Digest, Hasher, Reference};
 
-use super::failure::StoreError;
+use super::{earlier::Relied, failure::StoreError};
 
 /// A layout that is being written.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Layout {
 pub(super) struct Index {
     document: Map<String, Value>,
     entries: Vec<Value>,
+    /// What is left to earlier layouts; `None`: the layout is to be whole.
+    relied: Option<Relied>,
 }
 
 impl Layout {
@@ -190,7 +192,18 @@ impl Index {
         let Value::Object(mut document) = serde_json::from_slice(text).ok()? else { return None };
         let Some(Value::Array(mut entries)) = document.remove("manifests") else { return None };
         entries.sort_by(|one, other| name(one).cmp(name(other)));
-        Some(Self { document, entries })
+        let document = Value::Object(document);
+        let relied = Relied::read(&document);
+        let Value::Object(document) = document else { return None };
+        Some(Self { document, entries, relied })
+    }
+
+    /// Leaves a blob to earlier layouts, where it is of these images; without one, says that there are such layouts.
+    pub(super) fn rely(&mut self, blob: Option<(&Digest, &[Reference])>) {
+        let relied = self.relied.get_or_insert_default();
+        if let Some((digest, images)) = blob {
+            relied.add(digest, images);
+        }
     }
 
     /// Names an image, in the place of one that had this name.
@@ -217,6 +230,9 @@ impl Index {
         document.insert("schemaVersion".into(), 2.into());
         document.insert("mediaType".into(), "application/vnd.oci.image.index.v1+json".into());
         document.insert("manifests".into(), Value::Array(self.entries.clone()));
+        if let Some(relied) = &self.relied {
+            relied.write(document.entry("annotations").or_insert(Value::Null));
+        }
         serde_json::to_vec_pretty(&document).expect("values have texts for keys")
     }
 }

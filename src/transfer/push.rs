@@ -1,4 +1,7 @@
-//! One image on its way into one repository: blobs, then manifests, then what names them.
+//! One image on its way into one repository: blobs, then manifests, then what names them. Where a layout lacks a blob that
+//! was brought before it, `elsewhere` looks for it.
+
+mod elsewhere;
 
 use std::{
     cell::RefCell,
@@ -191,6 +194,7 @@ impl<'r> Way<'r> {
         }
         let is_registry = matches!(self.origin, Origin::Registry(..));
         let mut carried = Vec::with_capacity(layers.len() + 1);
+        let mut lacking = Vec::new();
         for blob in config.into_iter().chain(layers) {
             let is_left_out =
                 blob.is_nondistributable() && is_registry && !self.run.options.with_nondistributable;
@@ -201,12 +205,16 @@ impl<'r> Way<'r> {
                 true => carried.push(blob),
                 // Saved without them, as it should be: whoever runs it has them from elsewhere.
                 false if blob.is_nondistributable() => {}
-                false => return Err(TransferError::Lacking { what: Part::Blob(blob.digest.clone()) }),
+                false => lacking.push(blob),
             }
         }
-        let mut blobs = stream::iter(carried).map(|blob| self.blob(blob)).buffer_unordered(LAYERS_AT_ONCE);
-        while let Some(blob) = blobs.next().await {
-            blob?;
+        // Nothing is sent for an image that cannot be whole.
+        for (blobs, is_lacking) in [(lacking, true), (carried, false)] {
+            let blobs = stream::iter(blobs).map(|blob| self.blob(blob, is_lacking));
+            let mut blobs = blobs.buffer_unordered(LAYERS_AT_ONCE);
+            while let Some(blob) = blobs.next().await {
+                blob?;
+            }
         }
         Ok(())
     }
@@ -226,8 +234,8 @@ impl<'r> Way<'r> {
         }
     }
 
-    /// Sees to it that the repository has a blob.
-    async fn blob(&self, blob: &Descriptor) -> Result<(), TransferError> {
+    /// Sees to it that the repository has a blob. One that is lacking is only to be had from a mirror.
+    async fn blob(&self, blob: &Descriptor, is_lacking: bool) -> Result<(), TransferError> {
         self.loaded.borrow_mut().size += blob.size;
         let key = (self.place.name().into(), blob.digest.clone());
         let cell = Rc::clone(self.run.blobs.borrow_mut().entry(key).or_default());
@@ -243,10 +251,15 @@ impl<'r> Way<'r> {
             }
             // Who sends it to another repository of the registry is waited for: then it is mounted.
             let mut home = home.lock().await;
+            if is_lacking {
+                self.take_over(blob, home.as_deref()).await?;
+                *home = Some(self.place.repository().into());
+                return Ok(());
+            }
             let source =
                 (self.image.registry() == self.place.registry()).then(|| self.image.repository().into());
             let source = source.filter(|_| matches!(self.origin, Origin::Registry(..)));
-            self.send(blob, home.clone().or(source).as_deref()).await?;
+            self.send(blob, self.origin, home.clone().or(source).as_deref()).await?;
             *home = Some(self.place.repository().into());
             Ok(())
         });
@@ -267,7 +280,12 @@ impl<'r> Way<'r> {
     }
 
     /// Mounts a blob or sends it, however often the connection breaks.
-    async fn send(&self, blob: &Descriptor, from: Option<&str>) -> Result<(), TransferError> {
+    async fn send(
+        &self,
+        blob: &Descriptor,
+        origin: &Origin,
+        from: Option<&str>,
+    ) -> Result<(), TransferError> {
         let about = |source| TransferError::Push { what: Part::Blob(blob.digest.clone()), source };
         let (mut from, mut failures) = (from, 0);
         loop {
@@ -277,7 +295,7 @@ impl<'r> Way<'r> {
                     (self.run.tell)(Event::Kept(blob.size));
                     return Ok(());
                 }
-                Ok(Some(upload)) => match self.put(blob, upload).await? {
+                Ok(Some(upload)) => match self.put(blob, origin, upload).await? {
                     None => return Ok(()),
                     Some(error) => error,
                 },
@@ -310,12 +328,17 @@ impl<'r> Way<'r> {
     }
 
     /// Sends a blob; what went wrong, if that may pass.
-    async fn put(&self, blob: &Descriptor, upload: Upload) -> Result<Option<ContentError>, TransferError> {
+    async fn put(
+        &self,
+        blob: &Descriptor,
+        origin: &Origin,
+        upload: Upload,
+    ) -> Result<Option<ContentError>, TransferError> {
         // Waited for here: what is there or is mounted waits for nothing that is sent.
         let _permit = self.run.permits.acquire().await;
         let (sent, trouble) = (Arc::new(AtomicU64::new(0)), Trouble::default());
         let (stream, trouble_there) = (blob.clone(), trouble.clone());
-        let (origin, counter) = (self.origin.clone(), Arc::clone(&sent));
+        let (origin, counter) = (origin.clone(), Arc::clone(&sent));
         let begun = Arc::clone(&sent);
         let open = move || {
             begun.store(0, Ordering::Relaxed);

@@ -15,11 +15,12 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
     image::{Digest, Reference},
-    registry::{Content, Repository},
+    registry::{Content, ContentError, Repository},
 };
 
 use super::{
     download::{Downloads, blocking},
+    earlier::Since,
     elsewhere,
     event::Event,
     failure::{Part, StoreError, TransferError},
@@ -41,10 +42,22 @@ pub struct Saved {
     pub received: u64,
     /// How many layers were left out because they may not be given to others.
     pub left_out: usize,
+    /// How many bytes of it were left to earlier layouts.
+    pub earlier: u64,
+    /// Whether it is in the layout; it is not, if it is on the other side already.
+    pub is_carried: bool,
+}
+
+impl Saved {
+    fn of(digest: Digest) -> Self {
+        Self { digest, manifests: 0, size: 0, received: 0, left_out: 0, earlier: 0, is_carried: true }
+    }
 }
 
 /// Saves images into a layout, many side by side. What happened to each is told as it happens and said at the end, in
 /// the order of the images.
+///
+/// What is there by [`Since`] is not carried again: not the images that are there, and of others not the blobs.
 ///
 /// Dropped, it stops; what is in the layout by then stays and is not fetched again.
 ///
@@ -54,18 +67,23 @@ pub async fn save(
     content: &Content,
     layout: Arc<Layout>,
     images: &[Reference],
+    since: Option<&Since<'_>>,
     options: &TransferOptions,
     tell: &dyn Fn(Event<'_>),
 ) -> Result<Vec<Result<Saved, TransferError>>, StoreError> {
     let run = Run {
         content,
         options,
+        since,
         downloads: Downloads { layout: &layout, retry: options.retry, tell },
         permits: Semaphore::new(options.at_once.max(1)),
         blobs: RefCell::default(),
         index: RefCell::new(layout.index()?),
         written: Cell::new(Instant::now()),
     };
+    if since.is_some() {
+        run.index.borrow_mut().rely(None);
+    }
     let saved = stream::iter(images).map(|image| run.image(image)).buffered(IMAGES_AT_ONCE);
     tokio::pin!(saved);
     let mut results = Vec::with_capacity(images.len());
@@ -88,6 +106,7 @@ pub async fn save(
 struct Run<'a> {
     content: &'a Content,
     options: &'a TransferOptions,
+    since: Option<&'a Since<'a>>,
     downloads: Downloads<'a>,
     /// For blobs on their way.
     permits: Semaphore,
@@ -121,20 +140,18 @@ impl Run<'_> {
         let about = |source| TransferError::Content { what: Part::Manifest(None), source };
         let repository = self.content.source(reference).map_err(about)?;
         let target = reference.digest().or_else(|| reference.tag()).unwrap_or_default();
+        let known = match self.since {
+            Some(since) => Some(self.known(since, reference, &repository, target).await?),
+            None => None,
+        };
+        if let Some((digest, true)) = known {
+            return Ok(Saved { is_carried: false, ..Saved::of(digest) });
+        }
+        let target = known.as_ref().map_or(target, |(digest, _)| digest.as_str());
         let (bytes, digest, called) =
             self.manifest((reference, &repository), target, Part::Manifest(None)).await?;
-        let image = Image {
-            reference,
-            repository,
-            seen: Cell::new(0),
-            saved: RefCell::new(Saved {
-                digest: digest.clone(),
-                manifests: 0,
-                size: 0,
-                received: 0,
-                left_out: 0,
-            }),
-        };
+        let saved = RefCell::new(Saved::of(digest.clone()));
+        let image = Image { reference, repository, seen: Cell::new(0), saved };
         let media_type = self.tree(&image, &bytes, &digest, &called, 0).await?;
         self.index.borrow_mut().put(reference, &media_type, &digest, bytes.len());
         if self.written.get().elapsed() >= WRITE_EVERY {
@@ -142,6 +159,36 @@ impl Run<'_> {
             self.downloads.layout.write_index(&self.index.borrow())?;
         }
         Ok(image.saved.into_inner())
+    }
+
+    /// The digest that an image has now, and whether it need not be carried. Where registries count who pulls, who asks
+    /// for no more than this is not counted.
+    async fn known(
+        &self,
+        since: &Since<'_>,
+        image: &Reference,
+        repository: &Repository,
+        target: &str,
+    ) -> Result<(Digest, bool), TransferError> {
+        let mut failures = 0;
+        let digest = loop {
+            let error = match target.parse() {
+                Ok(digest) => break digest,
+                Err(_) => match repository.digest_of(target).await {
+                    Ok(Some(digest)) => break digest,
+                    Ok(None) => ContentError::Missing,
+                    Err(error) => error,
+                },
+            };
+            self.downloads.wait_after(image, || Part::Manifest(None), &mut failures, error).await?;
+        };
+        if (since.is_there)(image, &digest) {
+            return Ok((digest, true));
+        }
+        let (earlier, name, wanted) = (Arc::clone(&since.earlier), image.clone(), digest.clone());
+        let (platforms, with_all) = (self.options.platforms.clone(), self.options.with_nondistributable);
+        let is_there = blocking(move || Ok(earlier.has((&name, &wanted), &platforms, with_all))).await?;
+        Ok((digest, is_there))
     }
 
     /// A manifest and everything below it, itself last: what is there is whole. Its media type.
@@ -174,7 +221,9 @@ impl Run<'_> {
                 }
                 Named::Image { config, layers } => {
                     if let Some(config) = config {
-                        self.blob(image, config).await?;
+                        // What is looked into has to be here.
+                        let is_read = depth == 0 && !self.options.platforms.is_empty();
+                        self.blob(image, config, is_read).await?;
                         if depth == 0 {
                             self.check_platform(config).await?;
                         }
@@ -185,7 +234,7 @@ impl Run<'_> {
                     let carried: Vec<_> = layers.iter().filter(is_carried).collect();
                     image.saved.borrow_mut().left_out += layers.len() - carried.len();
                     let mut blobs = stream::iter(carried)
-                        .map(|layer| self.blob(image, layer))
+                        .map(|layer| self.blob(image, layer, false))
                         .buffer_unordered(LAYERS_AT_ONCE);
                     while let Some(blob) = blobs.next().await {
                         blob?;
@@ -235,8 +284,14 @@ impl Run<'_> {
         }
     }
 
-    async fn blob(&self, image: &Image<'_>, blob: &Descriptor) -> Result<(), TransferError> {
+    async fn blob(&self, image: &Image<'_>, blob: &Descriptor, is_read: bool) -> Result<(), TransferError> {
         image.saved.borrow_mut().size += blob.size;
+        let earlier = self.since.filter(|_| !is_read).and_then(|since| since.earlier.blob(blob));
+        if let Some(images) = earlier {
+            image.saved.borrow_mut().earlier += blob.size;
+            self.index.borrow_mut().rely(Some((&blob.digest, images)));
+            return Ok(());
+        }
         let cell = Rc::clone(self.blobs.borrow_mut().entry(blob.digest.clone()).or_default());
         let fetched = cell.get_or_try_init(async || {
             let _permit = self.permits.acquire().await;
@@ -259,8 +314,13 @@ impl Run<'_> {
     ) -> Result<(Bytes, Digest, String), TransferError> {
         if let Ok(digest) = target.parse::<Digest>() {
             let (layout, wanted) = (Arc::clone(self.downloads.layout), digest.clone());
-            if let Some(bytes) = blocking(move || Ok(layout.manifest(&wanted))).await? {
-                return Ok((bytes.into(), digest, String::new()));
+            let earlier = self.since.map(|since| Arc::clone(&since.earlier));
+            let there = blocking(move || {
+                let own = layout.manifest(&wanted).map(Bytes::from);
+                Ok(own.or_else(|| earlier.and_then(|earlier| earlier.manifest(&wanted))))
+            });
+            if let Some(bytes) = there.await? {
+                return Ok((bytes, digest, String::new()));
             }
         }
         let mut failures = 0;

@@ -10,18 +10,21 @@ use crate::support::LIMIT;
 mod certs;
 mod check;
 mod copy;
+mod events;
 mod explain;
 mod explain_mirrors;
 mod explain_pods;
 mod export;
 mod images;
 mod import;
+mod limits;
 mod load;
 mod lock;
 mod manual;
 mod same_as_webhook;
 mod save;
 mod serve;
+mod since;
 
 /// A folder to run the command in, with files to name; nothing of the user's own environment reaches it.
 struct Folder(TempDir);
