@@ -11,12 +11,22 @@ use crate::{
     trials,
 };
 
+mod limits;
 mod loading;
+mod since;
 
+use limits::{
+    a_disk_that_fills_up_is_named_and_what_is_there_is_not_fetched_again,
+    of_a_blob_of_256_mib_little_is_ever_in_memory,
+};
 use loading::{
     copied_from_registry_to_registry_everything_is_the_same,
     killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
     layouts_and_archives_of_skopeo_are_loaded, what_is_loaded_is_what_was_saved_and_check_says_yes,
+};
+use since::{
+    a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
+    what_is_saved_since_is_small_and_loads_to_the_same_digests,
 };
 
 trials!["transfer";
@@ -25,6 +35,10 @@ trials!["transfer";
     killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
     layouts_and_archives_of_skopeo_are_loaded,
     copied_from_registry_to_registry_everything_is_the_same,
+    what_is_saved_since_is_small_and_loads_to_the_same_digests,
+    a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
+    a_disk_that_fills_up_is_named_and_what_is_there_is_not_fetched_again,
+    of_a_blob_of_256_mib_little_is_ever_in_memory,
 ];
 
 fn what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte() -> Outcome {

@@ -101,6 +101,17 @@ impl Image {
         }))
     }
 
+    /// An image of a small file of its own above a layer with that file alone, which all such images share.
+    pub fn above(content: &str, base: &Path) -> Self {
+        let base = fs::read(base).unwrap();
+        let base = Blob::layer(Archive::default().file("base", 0o644, &base).finish());
+        Self::assemble_layers(Format::Oci, &json!({}), |architecture| {
+            let text = format!("{content} for {architecture}\n");
+            let own = Archive::default().file("stand-in", 0o644, text.as_bytes());
+            vec![base.clone(), Blob::layer(own.finish())]
+        })
+    }
+
     /// An image of one static program, as the Dockerfile makes it.
     pub fn program(name: &str, program: &Path) -> Self {
         let bytes = fs::read(program).unwrap();

@@ -16,14 +16,14 @@ use crate::support::{
 };
 
 /// A registry that has images, an empty one, and a folder with a table from one to the other.
-struct Gap {
-    from: Registry,
-    to: Registry,
-    folder: PathBuf,
+pub(super) struct Gap {
+    pub(super) from: Registry,
+    pub(super) to: Registry,
+    pub(super) folder: PathBuf,
 }
 
 impl Gap {
-    fn between(to: Registry) -> Result<Self, Missing> {
+    pub(super) fn between(to: Registry) -> Result<Self, Missing> {
         let from = Registry::plain()?;
         let folder = folder("gap");
         let rule = format!("- source: '{}'\n  mirrors: ['{}/hub']\n", from.host(), to.host());
@@ -35,7 +35,7 @@ impl Gap {
     }
 
     /// Pushes images to where they come from, and writes the list of them.
-    fn push(&self, images: &[(&str, &Image)]) {
+    pub(super) fn push(&self, images: &[(&str, &Image)]) {
         let mut list = String::new();
         for (repository, image) in images {
             self.from.push_image(repository, "1", image);
@@ -44,19 +44,19 @@ impl Gap {
         fs::write(self.folder.join("images.txt"), list).unwrap();
     }
 
-    fn command(&self, arguments: &str) -> Command {
+    pub(super) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments.split(' ')).current_dir(&self.folder);
         command.env("REGISTRY_AUTH_FILE", "auth.json");
         command
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    pub(super) fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Runs what is to end well.
-    fn succeed(&self, arguments: &str) -> String {
+    pub(super) fn succeed(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {output:?}");
         String::from_utf8(output.stdout).unwrap()

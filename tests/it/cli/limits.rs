@@ -30,9 +30,9 @@ const LOAD: [&str; 8] = ["load", "bundle", "--table", "table.yaml", "--lock", "l
 
 #[tokio::test]
 async fn a_quota_in_the_middle_is_named_with_image_and_registry_and_what_is_done_stays_done() {
-    let to = FakeRegistry::start().await;
+    let (from, to) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let host = to.host();
-    let folder = between(&to, &to);
+    let folder = between(&from, &to);
     let base = Bytes::from(vec![4; 5000]);
     let images: Vec<_> = ["blob", "large", "room", "manifest"]
         .iter()
@@ -155,7 +155,7 @@ async fn an_index_of_indexes_is_saved_whole() {
     let ended = folder.run_with(&save, &format!("{}/a/x:1\n", from.host())).await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let blob = |bytes: &[u8]| folder.path().join("bundle/blobs/sha256").join(Digest::of(bytes).hex());
-    for bytes in outer.manifests.iter().chain([&outer.top]).map(|text| text.as_bytes()) {
+    for bytes in outer.manifests.iter().chain([&outer.top]).map(String::as_bytes) {
         assert_eq!(std::fs::read(blob(bytes)).unwrap(), bytes);
     }
     assert!(outer.blobs.iter().all(|bytes| blob(bytes).exists()));
