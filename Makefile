@@ -141,6 +141,12 @@ $(CARGO_DENY)/bin/cargo-deny:
 bench: ## Measures what an admission costs, beside two servers that do less; BENCH="--rounds 2" makes it shorter
 	cargo bench --locked --target $(TARGET) --bench admission -- $(BENCH)
 
+# In memory where there is /dev/shm: what a disk costs is not the tools'.
+.PHONY: bench-transfer
+bench-transfer: ## Moves 200 images from one registry to another by Portolan, skopeo, crane and regctl; BENCH="--megabytes 200" makes it shorter
+	export TMPDIR="$${TMPDIR:-$$(test -w /dev/shm && echo /dev/shm || echo /tmp)}"
+	cargo bench --locked --target $(TARGET) --bench transfer -- $(BENCH)
+
 # A few seconds of each fault are in `make test`. ONLY='429' runs the faults with that text in their names.
 .PHONY: faults
 faults: binary ## Breaks a registry in thirty ways under load, FAULT_SECONDS for each, and writes the table in docs/reliability.md
