@@ -104,6 +104,7 @@ pub async fn load(
         blobs: RefCell::default(),
         manifests: RefCell::default(),
         homes: RefCell::default(),
+        unmounting: RefCell::default(),
     };
     // First what is there already: its blobs can then be mounted for the others.
     let seen: Vec<_> =
@@ -131,6 +132,8 @@ pub(super) struct Run<'a> {
     pub(super) manifests: Once,
     /// A repository of the registry that has a blob. Held while one is made: then the others mount.
     pub(super) homes: RefCell<HashMap<(Box<str>, Digest), Home>>,
+    /// Registries that did not take a blob over when they were asked to: they are asked first whether it is there.
+    pub(super) unmounting: RefCell<HashSet<Box<str>>>,
 }
 
 /// A repository, if one is known.

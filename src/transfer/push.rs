@@ -244,23 +244,33 @@ impl<'r> Way<'r> {
             let home = Rc::clone(self.run.homes.borrow_mut().entry(key).or_default());
             let part = || Part::Blob(blob.digest.clone());
             (self.run.tell)(Event::Needed(blob.size));
-            if self.ask(part, async || self.repository.has_blob(&blob.digest).await).await? {
+            // Who looks for it in another repository of the registry, or sends it there, is waited for.
+            let home = home.lock().await;
+            let known = home.clone();
+            // Who only mounts holds up nobody.
+            let mut home = known.is_none().then_some(home);
+            let own = self.place.repository();
+            let is_elsewhere = known.as_deref().is_some_and(|known| known != own);
+            // Where it is here already, mounting it changes nothing and says so: that saves a request.
+            let is_mounted = is_elsewhere && !self.run.unmounting.borrow().contains(self.place.registry());
+            if !is_mounted && self.ask(part, async || self.repository.has_blob(&blob.digest).await).await? {
                 (self.run.tell)(Event::Kept(blob.size));
-                self.found(blob);
+                if let Some(home) = &mut home {
+                    **home = Some(own.into());
+                }
                 return Ok(());
             }
-            // Who sends it to another repository of the registry is waited for: then it is mounted.
-            let mut home = home.lock().await;
             if is_lacking {
-                self.take_over(blob, home.as_deref()).await?;
-                *home = Some(self.place.repository().into());
-                return Ok(());
+                self.take_over(blob, known.as_deref(), !is_mounted).await?;
+            } else {
+                let source =
+                    (self.image.registry() == self.place.registry()).then(|| self.image.repository().into());
+                let source = source.filter(|_| matches!(self.origin, Origin::Registry(..)));
+                self.send(blob, self.origin, known.or(source).as_deref(), !is_mounted).await?;
             }
-            let source =
-                (self.image.registry() == self.place.registry()).then(|| self.image.repository().into());
-            let source = source.filter(|_| matches!(self.origin, Origin::Registry(..)));
-            self.send(blob, self.origin, home.clone().or(source).as_deref()).await?;
-            *home = Some(self.place.repository().into());
+            if let Some(home) = &mut home {
+                **home = Some(own.into());
+            }
             Ok(())
         });
         put.await.copied()
@@ -279,14 +289,18 @@ impl<'r> Way<'r> {
         }
     }
 
-    /// Mounts a blob or sends it, however often the connection breaks.
+    /// Mounts a blob or sends it, however often the connection breaks. Unless it is known to be absent here, that is
+    /// looked at before anything is sent.
     async fn send(
         &self,
         blob: &Descriptor,
         origin: &Origin,
         from: Option<&str>,
+        mut is_absent: bool,
     ) -> Result<(), TransferError> {
         let about = |source| TransferError::Push { what: Part::Blob(blob.digest.clone()), source };
+        let part = || Part::Blob(blob.digest.clone());
+        let is_there = async || self.ask(part, async || self.repository.has_blob(&blob.digest).await).await;
         let (mut from, mut failures) = (from, 0);
         loop {
             let error = match self.upload(blob, from.take()).await {
@@ -295,19 +309,25 @@ impl<'r> Way<'r> {
                     (self.run.tell)(Event::Kept(blob.size));
                     return Ok(());
                 }
-                Ok(Some(upload)) => match self.put(blob, origin, upload).await? {
-                    None => return Ok(()),
-                    Some(error) => error,
-                },
+                Ok(Some(upload)) => {
+                    if !is_absent && is_there().await? {
+                        (self.run.tell)(Event::Kept(blob.size));
+                        return Ok(());
+                    }
+                    match self.put(blob, origin, upload).await? {
+                        None => return Ok(()),
+                        Some(error) => error,
+                    }
+                }
                 Err(error) => error,
             };
             self.run.wait_after(self.image, &mut failures, error, about).await?;
             // The answer may be all that was lost.
-            let part = || Part::Blob(blob.digest.clone());
-            if self.ask(part, async || self.repository.has_blob(&blob.digest).await).await? {
+            if is_there().await? {
                 (self.run.tell)(Event::Kept(blob.size));
                 return Ok(());
             }
+            is_absent = true;
         }
     }
 
@@ -318,10 +338,13 @@ impl<'r> Way<'r> {
         if let Some(from) = from {
             match self.repository.mount(&blob.digest, from).await {
                 Ok(Mounted::Done) => return Ok(None),
-                Ok(Mounted::Upload(upload)) => return Ok(Some(upload)),
+                Ok(Mounted::Upload(upload)) => {
+                    self.run.unmounting.borrow_mut().insert(self.place.registry().into());
+                    return Ok(Some(upload));
+                }
                 Err(error) if error.is_passing() => return Err(error),
                 // It may be that the login must not read there: it is sent, then.
-                Err(_) => {}
+                Err(_) => _ = self.run.unmounting.borrow_mut().insert(self.place.registry().into()),
             }
         }
         self.repository.begin_upload().await.map(Some)

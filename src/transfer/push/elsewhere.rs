@@ -13,8 +13,14 @@ use super::{
 
 impl Way<'_> {
     /// Takes a blob over from another place: a repository of this registry that is known to have it, or one where an
-    /// image of an earlier layout went. Where the registry mounts nothing, it is fetched from there and sent.
-    pub(super) async fn take_over(&self, blob: &Descriptor, home: Option<&str>) -> Result<(), TransferError> {
+    /// image of an earlier layout went. Where the registry mounts nothing, it is fetched from there and sent. `is_absent`:
+    /// it is known that it is not here.
+    pub(super) async fn take_over(
+        &self,
+        blob: &Descriptor,
+        home: Option<&str>,
+        is_absent: bool,
+    ) -> Result<(), TransferError> {
         let left = match self.origin {
             Origin::Bundle(bundle) => bundle.left(&blob.digest),
             Origin::Registry(..) => None,
@@ -38,7 +44,7 @@ impl Way<'_> {
             }
             let from = (place.registry() == self.place.registry()).then(|| place.repository());
             let origin = Origin::Registry(repository, self.run.options.retry);
-            return self.send(blob, &origin, from).await;
+            return self.send(blob, &origin, from, is_absent).await;
         }
         Err(match left {
             Some(images) => TransferError::NotBrought {

@@ -100,6 +100,7 @@ async fn images_go_where_the_table_says_to_the_byte_and_again_nothing_is_sent() 
     let base_of = |query: &str| format!("{query}{}", Digest::of(&base).as_str().replace(':', "%3A"));
     assert_eq!(registry.count("PUT", &base_of("digest=")), 1);
     assert_eq!(registry.count("POST", &base_of("mount=")), 1);
+    assert_eq!(registry.count("HEAD", Digest::of(&base).as_str()), 1, "who mounts need not ask");
     for request in registry.requests().iter().filter(|request| request.path.contains("manifests")) {
         if request.method == "PUT" {
             assert!(request.header("content-type").starts_with("application/vnd.oci.image."));
@@ -133,6 +134,26 @@ async fn images_go_where_the_table_says_to_the_byte_and_again_nothing_is_sent() 
         (registry.count("PUT", &base_of("digest=")), registry.count("POST", &base_of("mount="))),
         (1, 2)
     );
+}
+
+#[tokio::test]
+async fn where_nothing_is_mounted_what_is_there_is_not_sent_all_the_same() {
+    let registry = FakeRegistry::start().await;
+    registry.fault_at("mount=", Fault::NoMount);
+    let base = Bytes::from(vec![3; 700_000]);
+    let one = StandIn::single("linux/amd64", std::slice::from_ref(&base));
+    let two = two_platforms("two", std::slice::from_ref(&base));
+    // As a load leaves it that was ended in the middle.
+    registry.put_blob("hub/team/two", base.clone());
+    let folder = Folder::mirrored(&registry);
+    folder.bundle(&[("docker.io/library/one:1", &one), ("docker.io/team/two:2", &two)]);
+    let ended = folder.load(&[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_there(&registry, "hub/library/one", "1", &one);
+    assert_there(&registry, "hub/team/two", "2", &two);
+    let base_of = |query: &str| format!("{query}{}", Digest::of(&base).as_str().replace(':', "%3A"));
+    assert_eq!(registry.count("POST", &base_of("mount=")), 1);
+    assert_eq!(registry.count("PUT", &base_of("digest=")), 1, "the other repository had it");
 }
 
 #[tokio::test]
