@@ -11,10 +11,16 @@ use crate::{
     trials,
 };
 
+mod killed;
 mod limits;
 mod loading;
 mod since;
 
+use killed::{
+    killed_at_ten_random_byte_counts_a_copy_fetches_and_sends_nothing_twice,
+    killed_at_ten_random_byte_counts_a_load_sends_nothing_twice,
+    killed_at_ten_random_byte_counts_a_save_goes_on_behind_the_last_byte_kept,
+};
 use limits::{
     a_disk_that_fills_up_is_named_and_what_is_there_is_not_fetched_again,
     of_a_blob_of_256_mib_little_is_ever_in_memory,
@@ -33,6 +39,9 @@ trials!["transfer";
     what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte,
     what_is_loaded_is_what_was_saved_and_check_says_yes,
     killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
+    killed_at_ten_random_byte_counts_a_load_sends_nothing_twice,
+    killed_at_ten_random_byte_counts_a_copy_fetches_and_sends_nothing_twice,
+    killed_at_ten_random_byte_counts_a_save_goes_on_behind_the_last_byte_kept,
     layouts_and_archives_of_skopeo_are_loaded,
     copied_from_registry_to_registry_everything_is_the_same,
     what_is_saved_since_is_small_and_loads_to_the_same_digests,
@@ -45,7 +54,7 @@ fn what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte() 
     let skopeo = installed("skopeo", "skopeo")?;
     let registry = Registry::start(Access::Login)?;
     let folder = folder("transfer");
-    let table = format!("{HEAD}registries:\n{}", registry.entry(&[]));
+    let table = format!("{HEAD}rules: []\nregistries:\n{}", registry.entry(&[]));
     fs::write(folder.join("table.yaml"), table).unwrap();
     fs::write(folder.join("auth.json"), registry.docker_config()).unwrap();
     let image = Image::of("carried");
@@ -87,4 +96,4 @@ fn save(folder: &Path, logins: &str, destination: &str) -> Output {
         .unwrap()
 }
 
-const HEAD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules: []\n";
+const HEAD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\n";
