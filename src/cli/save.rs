@@ -27,9 +27,11 @@ use crate::{
 #[command(
     after_help = "Digests are kept to the byte and checked on the way; blobs that images share are there once. A run that
 was ended, by whatever, is run again and goes on where it was. Images that an earlier run has saved stay.
-skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`, `oci-archive:` for a tar file), other tools
-too. A tar file is made at the end, out of the folder DEST.tar.partial beside it, and takes the place of one that was
-there; until then that needs room for both. The folder stays for the next run if an image is not saved.
+skopeo reads the layout (`skopeo inspect oci:DIR:docker.io/library/nginx:1.25`, `oci-archive:` for a tar
+file), other tools too; `ctr --namespace k8s.io images import bundle.tar` puts a tar file into a node's
+containerd. A tar file is made at the end, out of the folder DEST.tar.partial beside it, and takes the
+place of one that was there; until then that needs room for both. The folder stays for the next run if
+an image is not saved.
 
 With `--since` only what is new is carried. An image that a layout has under the same name and digest, or that the lock
 has with that digest in every place where the table brings it, is left out. (Of images that no rule of the table speaks

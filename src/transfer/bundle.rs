@@ -122,6 +122,9 @@ impl BundleError {
             Self::Corrupt { .. } | Self::Truncated { .. } => {
                 Some("it was damaged on its way: carry it over anew, or save it anew")
             }
+            Self::Foreign { why: NAMELESS, .. } => Some(
+                "`skopeo copy --all --preserve-digests dir:FOLDER oci:LAYOUT:NAME` gives it its whole name and keeps its digest",
+            ),
             Self::Foreign { .. } => Some("name what `portolan save`, `skopeo copy` or `docker save` wrote"),
             Self::Entry { .. } | Self::Io { .. } => None,
         }
@@ -147,7 +150,10 @@ impl Bundle {
         }
         let read = |name: &str| match fs::read(path.join(name)) {
             Ok(text) => Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(foreign(path, LACKS)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_nameless = ["version", "manifest.json"].iter().all(|name| path.join(name).is_file());
+                Err(foreign(path, if is_nameless { NAMELESS } else { LACKS }))
+            }
             Err(source) => Err(BundleError::Io { path: path.join(name), source }),
         };
         check_marker(path, &read(MARKER)?)?;
@@ -369,6 +375,7 @@ fn foreign(path: &Path, why: &'static str) -> BundleError {
 const MARKER: &str = "oci-layout";
 const INDEX: &str = "index.json";
 const LACKS: &str = "it lacks `oci-layout` or `index.json`";
+const NAMELESS: &str = "it is what skopeo writes to `dir:`, which keeps no name";
 
 /// Where an image's name is: containerd's and Docker's place, which has all of it, then the specification's.
 const NAMES: [&str; 2] =

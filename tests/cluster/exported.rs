@@ -5,11 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
 };
 
 use crate::{
-    support::{Access, Image, Missing, Outcome, Process, Registry, binary, eventually, folder, installed},
+    support::{Access, Containerd, Image, Outcome, Registry, binary, folder, installed},
     trials,
 };
 
@@ -46,61 +45,27 @@ fn skopeo_goes_by_an_exported_registries_conf() -> Outcome {
 }
 
 fn containerd_goes_by_an_exported_hosts_toml() -> Outcome {
-    let (containerd, ctr) = (installed("containerd", "containerd")?, installed("ctr", "containerd")?);
-    let user = Command::new("id").arg("-u").output().unwrap();
-    if user.stdout.trim_ascii() != b"0" {
-        return Err(Missing("containerd needs root".to_owned()));
-    }
     for access in [Access::Plain, Access::Login] {
         let registry = Registry::start(access)?;
         let (folder, image) =
             prepared(&registry, "  - {source: docker.io, mirrors: [MIRROR/hub], onMissing: rewrite}\n");
         export(&folder, &["hosts.toml", "--dir", "certs.d"]);
-        let node = Node::start(&containerd, &folder)?;
+        let node = Containerd::start(&folder)?;
         let fetch = |image: &str| {
-            let mut command = Command::new(&ctr);
-            command.args(["--address", node.socket.to_str().unwrap(), "content", "fetch", "--all-platforms"]);
+            let login = format!("{}:{}", crate::support::USER, crate::support::PASSWORD);
+            let mut arguments = vec!["content", "fetch", "--all-platforms", "--hosts-dir", "certs.d"];
             if registry.has_login() {
-                command.args(["--user", &format!("{}:{}", crate::support::USER, crate::support::PASSWORD)]);
+                arguments.extend(["--user", &login]);
             }
-            command.args(["--hosts-dir", folder.join("certs.d").to_str().unwrap(), image]).output().unwrap()
+            node.ctr(&[&arguments[..], &[image]].concat())
         };
         let fetched = fetch("docker.io/library/nginx:1.25");
         assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
-        let blob = folder
-            .join("root/io.containerd.content.v1.content/blobs")
-            .join(image.index.digest.replace(':', "/"));
-        assert_eq!(fs::read(blob).unwrap(), image.index.bytes);
+        assert_eq!(node.blob(&image.index.digest).unwrap(), image.index.bytes);
         assert!(registry.requests(&["GET"], "/v2/hub/library/nginx/") > 0, "{:?}", registry.accesses());
         assert!(!fetch("docker.io/library/absent:1").status.success());
     }
     Ok(())
-}
-
-/// A containerd without Kubernetes.
-struct Node {
-    socket: PathBuf,
-    _process: Process,
-}
-
-impl Node {
-    fn start(containerd: &Path, folder: &Path) -> Result<Self, Missing> {
-        let socket = folder.join("containerd.sock");
-        let configuration = format!(
-            "version = 2\nroot = '{0}/root'\nstate = '{0}/state'\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\n\
-             address = '{0}/containerd.sock'\n[ttrpc]\naddress = ''\n",
-            folder.display(),
-        );
-        let file = folder.join("containerd.toml");
-        fs::write(&file, configuration).unwrap();
-        let output = folder.join("containerd.log");
-        let arrange = |command: &mut Command| {
-            command.arg("--config").arg(file);
-        };
-        let process = Process::start(containerd, arrange, output)?;
-        eventually(START_LIMIT, || std::os::unix::net::UnixStream::connect(&socket).map(drop));
-        Ok(Self { socket, _process: process })
-    }
 }
 
 /// A folder with a table whose mirror is the registry, and the image that is in it under two names.
@@ -130,5 +95,3 @@ const HEAD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\n";
 
 const RULES: &str = "  - {source: docker.io, mirrors: [MIRROR/hub], onMissing: rewrite}\n  \
                      - {source: '*.wild.test', mirrors: [MIRROR/wild], onMissing: rewrite}\n";
-
-const START_LIMIT: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 mod admission;
 mod api;
 mod authority;
+mod containerd;
 mod control_plane;
 mod delay;
 mod distribution_tokens;
@@ -30,6 +31,7 @@ mod webhook;
 pub use admission::{admit, patched};
 pub use api::Api;
 pub use authority::{authority_pem, issue, issue_as};
+pub use containerd::Containerd;
 pub use control_plane::{ControlPlane, Plane, programs, repository};
 pub use delay::DelayProxy;
 pub use distribution_tokens::DistributionTokens;

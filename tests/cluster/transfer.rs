@@ -14,6 +14,7 @@ use crate::{
 mod killed;
 mod limits;
 mod loading;
+mod side_loading;
 mod since;
 
 use killed::{
@@ -34,6 +35,10 @@ use since::{
     a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
     what_is_saved_since_is_small_and_loads_to_the_same_digests,
 };
+use side_loading::{
+    a_folder_of_skopeo_without_names_is_refused_with_the_way_out,
+    containerd_imports_what_was_saved_by_its_whole_name,
+};
 
 trials!["transfer";
     what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte,
@@ -48,6 +53,8 @@ trials!["transfer";
     a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
     a_disk_that_fills_up_is_named_and_what_is_there_is_not_fetched_again,
     of_a_blob_of_256_mib_little_is_ever_in_memory,
+    containerd_imports_what_was_saved_by_its_whole_name,
+    a_folder_of_skopeo_without_names_is_refused_with_the_way_out,
 ];
 
 fn what_is_saved_from_a_registry_behind_a_login_is_read_by_skopeo_to_the_byte() -> Outcome {
