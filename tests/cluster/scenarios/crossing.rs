@@ -242,6 +242,12 @@ impl Crossing {
         println!("{path}: {} workloads, {containers} containers ran from the mirror", workloads.len());
     }
 
+    /// Applies a file of which no Pods come: what has to be there before others.
+    pub fn prepare(&self, file: &Path) {
+        self.applied.borrow_mut().push(file.to_owned());
+        self.scene.plane.kubectl.must(&["apply", "--filename", file.to_str().unwrap()], "");
+    }
+
     /// Creates a Pod straight through the API, as controllers do, and waits until it runs.
     pub fn create(&self, namespace: &str, pod: &Value, image: &str) {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
@@ -259,7 +265,7 @@ impl Crossing {
 ///
 /// An init container may have ended, and well. That a Pod becomes *ready* is not asked for: a stand-in answers no
 /// probe.
-fn runs(pod: &Value, key: &str, pinned: &str) -> Result<(), String> {
+pub fn runs(pod: &Value, key: &str, pinned: &str) -> Result<(), String> {
     // It never changes again: no use in waiting.
     assert_eq!(image(pod, key), pinned, "{key}");
     let (list, name) = key.split_once('/').unwrap();
