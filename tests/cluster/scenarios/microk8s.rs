@@ -1,4 +1,4 @@
-//! Scenario 2: MicroK8s in an air gap. docs/scenarios/microk8s.md tells it to people.
+//! Scenario 2: `MicroK8s` in an air gap. docs/scenarios/microk8s.md tells it to people.
 //!
 //! By hand there are three options, of which more than one may be needed: a proxy, mirrors that every node is told of, and
 //! bundles loaded into every node.
@@ -113,7 +113,7 @@ pub fn what_nodes_were_told_by_hand_becomes_a_table_and_nodes_are_told_the_rest(
 }
 
 impl Crossing {
-    /// Writes what containerd goes by for one upstream, as MicroK8s' documentation has it.
+    /// Writes what containerd goes by for one upstream, as `MicroK8s`' documentation has it.
     fn tell_nodes(&self, host: &str, mirror: &str, more: &str) {
         let folder = self.folder.join("by-hand").join(host);
         fs::create_dir_all(&folder).unwrap();

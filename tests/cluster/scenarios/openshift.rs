@@ -1,4 +1,4 @@
-//! Scenario 3: Rook Ceph by an ImageContentSourcePolicy of OpenShift. docs/scenarios/openshift-icsp.md tells it to people.
+//! Scenario 3: Rook Ceph by an `ImageContentSourcePolicy` of `OpenShift`. docs/scenarios/openshift-icsp.md tells it to people.
 
 use std::{fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
 
@@ -120,7 +120,7 @@ pub fn rook_ceph_crosses_the_gap_by_the_policy_of_openshift() -> Outcome {
     Ok(())
 }
 
-/// What OpenShift 4.13 and later has in its place, and what its machine-config operator makes of it on every node.
+/// What `OpenShift` 4.13 and later has in its place, and what its machine-config operator makes of it on every node.
 pub fn the_policy_and_what_became_of_it_are_one_table() -> Outcome {
     let (policy, folder) = (policy()?, folder("policies"));
     let rows = [
