@@ -18,13 +18,15 @@ pub fn rook_ceph_crosses_the_gap_by_the_policy_of_openshift() -> Outcome {
         Crossing::between(&["docker.io", "quay.io", "registry.k8s.io"], Access::Named(Vec::new()))?;
     let list_text = fs::read_to_string(&list).unwrap();
     let names: Vec<_> = list_text.split_whitespace().collect();
-    let mut images = Vec::new();
-    for name in names.iter().chain([&TOOLBOX]) {
-        let image = Image::standing(name, &[])?;
-        crossing.publish(name, &image);
-        images.push(image);
-    }
-    let by_digest = format!("quay.io/ceph/ceph@{}", images.last().unwrap().index.digest);
+    let images: Result<Vec<_>, _> = names
+        .iter()
+        .copied()
+        .chain([TOOLBOX])
+        .map(|name| Image::standing(name, &[]).map(|image| (name, image)))
+        .collect();
+    let images = images?;
+    crossing.publish_all(&images);
+    let by_digest = format!("quay.io/ceph/ceph@{}", images.last().unwrap().1.index.digest);
     let settings = settings(&names);
     crossing.write("settings.yaml", &settings);
 
@@ -54,7 +56,7 @@ pub fn rook_ceph_crosses_the_gap_by_the_policy_of_openshift() -> Outcome {
     assert_eq!(crossing.run(&check, "").code, 1);
     crossing.succeed(&["load", "bundle.tar", "--table", "table.yaml", "--lock", "lock.txt"], "");
     crossing.succeed(&check, "");
-    for image in &images {
+    for (_, image) in &images {
         // Where that registry keeps a blob: the index and the manifest of every platform are those of their author.
         for blob in [&image.index].into_iter().chain(&image.manifests).chain(&image.blobs) {
             assert_eq!(content(&crossing.scene.registry, &blob.digest), blob.bytes);
