@@ -31,13 +31,13 @@ use loading::{
     killed_in_the_middle_a_load_is_completed_and_nothing_is_sent_twice,
     layouts_and_archives_of_skopeo_are_loaded, what_is_loaded_is_what_was_saved_and_check_says_yes,
 };
-use since::{
-    a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
-    what_is_saved_since_is_small_and_loads_to_the_same_digests,
-};
 use side_loading::{
     a_folder_of_skopeo_without_names_is_refused_with_the_way_out,
     containerd_imports_what_was_saved_by_its_whole_name,
+};
+use since::{
+    a_delta_in_an_empty_registry_names_what_is_to_be_loaded_first,
+    what_is_saved_since_is_small_and_loads_to_the_same_digests,
 };
 
 trials!["transfer";
