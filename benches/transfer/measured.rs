@@ -80,12 +80,22 @@ fn high_water(pid: u32) -> Option<u64> {
     field("VmHWM:")?.split_whitespace().next()?.parse().ok()
 }
 
-/// What the children used that this process has waited for.
+/// What the children used that this process has waited for: `cutime` and `cstime`.
 fn children_cpu() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // Behind the name, which ends with the last parenthesis, `state` is field 3; `cutime` is 16, `cstime` 17.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = [16, 17].iter().map(|number| fields[number - 3].parse::<u64>().unwrap()).sum();
+    cpu("self", [16, 17])
+}
+
+/// What a process has used itself: `utime` and `stime`.
+pub(crate) fn own_cpu(pid: u32) -> Duration {
+    cpu(&pid.to_string(), [14, 15])
+}
+
+/// The sum of two times of `/proc/PROCESS/stat`, by their numbers in proc(5).
+fn cpu(process: &str, fields: [usize; 2]) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Behind the name, which ends with the last parenthesis, `state` is field 3.
+    let texts: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields.iter().map(|number| texts[number - 3].parse::<u64>().unwrap()).sum();
     // `USER_HZ` is 100 on every architecture that we build for.
     Duration::from_millis(ticks * 10)
 }

@@ -13,6 +13,8 @@ use std::{
 
 use serde_json::json;
 
+use crate::measured::own_cpu;
+
 /// A running registry. It goes with its folder.
 pub(crate) struct Registry {
     child: Child,
@@ -56,11 +58,7 @@ impl Registry {
 
     /// CPU that it has used so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // As in `measured`; `utime` is 14, `stime` 15.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = [14, 15].iter().map(|number| fields[number - 3].parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
+        own_cpu(self.child.id())
     }
 
     /// How long its log is, when nothing more is written.

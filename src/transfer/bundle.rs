@@ -364,7 +364,8 @@ fn images(path: &Path, index: &[u8]) -> Result<(Vec<Packed>, Option<Left>), Bund
         })
     };
     let images = entries.iter().map(read).collect::<Result<_, _>>()?;
-    let left = Relied::read(&index).map(|relied| Left { blobs: relied.into_blobs(), ..Left::default() });
+    let left = Relied::read(index.get("annotations"))
+        .map(|relied| Left { blobs: relied.into_blobs(), ..Left::default() });
     Ok((images, left))
 }
 

@@ -134,9 +134,9 @@ impl Held {
 }
 
 impl Relied {
-    /// Reads what the index of a layout says of it; `None`: nothing.
-    pub(super) fn read(index: &Value) -> Option<Self> {
-        let text = index.get("annotations")?.get(ANNOTATION)?.as_str()?;
+    /// Reads what the annotations of a layout's index say of it; `None`: nothing.
+    pub(super) fn read(annotations: Option<&Value>) -> Option<Self> {
+        let text = annotations?.get(ANNOTATION)?.as_str()?;
         serde_json::from_str(text).ok().map(Self)
     }
 

@@ -192,9 +192,7 @@ impl Index {
         let Value::Object(mut document) = serde_json::from_slice(text).ok()? else { return None };
         let Some(Value::Array(mut entries)) = document.remove("manifests") else { return None };
         entries.sort_by(|one, other| name(one).cmp(name(other)));
-        let document = Value::Object(document);
-        let relied = Relied::read(&document);
-        let Value::Object(document) = document else { return None };
+        let relied = Relied::read(document.get("annotations"));
         Some(Self { document, entries, relied })
     }
 

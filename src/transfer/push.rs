@@ -1,7 +1,7 @@
 //! One image on its way into one repository: blobs, then manifests, then what names them. Where a layout lacks a blob that
 //! was brought before it, `elsewhere` looks for it.
 
-mod elsewhere;
+mod take_over;
 
 use std::{
     cell::RefCell,
