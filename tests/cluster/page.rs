@@ -120,11 +120,13 @@ fn what_the_other_pages_say_can_be_done() -> Outcome {
                 }
                 // What it looks for has to have happened, to replicas that may be young.
                 _ if command.contains(" logs ") => {
-                    if command.contains("missing") {
-                        run("kubectl --namespace team-a run absent --image=nginx:0.0");
-                    }
                     eventually(Duration::from_secs(90), || {
+                        // Again and again: the API server may not know yet that the webhook is back.
                         run("kubectl --namespace team-a delete pods --selector app=web --wait=false");
+                        if command.contains("missing") {
+                            run("kubectl --namespace team-a delete pod absent --ignore-not-found --now");
+                            run("kubectl --namespace team-a run absent --image=nginx:0.0");
+                        }
                         desk.shell(&command)
                     });
                     run("kubectl --namespace team-a delete pod absent --ignore-not-found");

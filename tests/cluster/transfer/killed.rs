@@ -107,13 +107,14 @@ impl Scene {
         assert!(output.status.success(), "{arguments}: {output:?}");
     }
 
-    /// Runs a command until so many bytes have passed the gate. SIGKILL.
+    /// Runs a command until so many bytes have passed the gate. SIGKILL. Then the registry's log has all of it.
     fn kill_after(&self, arguments: &str, bytes: u64) {
         self.gate.open(bytes);
         let mut child = self.command(arguments).stderr(Stdio::null()).spawn().unwrap();
         self.gate.wait_until_shut(LIMIT, || child.try_wait().unwrap().is_some());
         child.kill().unwrap();
         assert!(!child.wait().unwrap().success());
+        self.gate.wait_until_idle(LIMIT);
     }
 
     fn kill_while_sending(&self, command: &str) {
