@@ -8,6 +8,7 @@
 
 mod line;
 mod record;
+mod spares;
 mod writer;
 
 pub use record::{Head, Record};

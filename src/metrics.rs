@@ -251,7 +251,7 @@ mod tests {
         match word {
             "denied" => Outcome::Denied,
             "kept" => Outcome::Kept,
-            _ => Outcome::Rewritten { to: String::new() },
+            _ => Outcome::Rewritten { to: "".into() },
         }
     }
 

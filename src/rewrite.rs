@@ -23,10 +23,13 @@ pub use sources::{Sources, standing};
 pub use unrewritten::unrewritten;
 
 /// One image of a Pod and what becomes of it.
+pub type Judged<'a> = Decided<Field<'a>>;
+
+/// One image and what becomes of it.
 #[derive(Debug)]
-pub struct Judged<'a> {
+pub struct Decided<T> {
     /// Where it stands, and its text as it comes.
-    pub field: Field<'a>,
+    pub field: T,
     /// What becomes of it.
     pub decision: Decision,
 }

@@ -11,7 +11,7 @@ use super::{
     sighting,
 };
 use crate::{
-    audit::{Head, Record},
+    audit::Head,
     lock::Lock,
     metrics::Verdict as Counted,
     review::{Answer, Envelope, Metadata, Pod, Request, Review, Verdict},
@@ -19,7 +19,7 @@ use crate::{
         Change, Decision, Extent, Field, Judged, Mode, Outcome, Plan, PodOptOut, Reason, Scope, Sources,
         exemption, fields, plan, same_name, standing, whole_pod,
     },
-    table::{Mirror, Rule, Table},
+    table::{Mirror, Table},
 };
 
 /// Answers one review. Ready at its first poll if every image is known.
@@ -115,8 +115,7 @@ impl<'a> Case<'a> {
             let asked_about = fields(pod, scope).filter(|field| is_asked_about(field, scope, old));
             recall(asked_about.map(|field| (field, plan_of(&field))), asking)
         };
-        let decided = recalled.complete().await;
-        decided.into_iter().map(|(field, decision)| Judged { field, decision }).collect()
+        recalled.complete().await
     }
 
     /// Puts the answer together and hands it to `finish`.
@@ -132,9 +131,10 @@ impl<'a> Case<'a> {
         if mode == Mode::Audit {
             return finish(answer);
         }
-        scratch::with(|Scratch { patch, sources, audited }| {
-            let key = message::audit_annotation(images, audited);
-            let answer = Answer { audit_annotation: key.as_deref().map(|key| (key, &*audited)), ..answer };
+        scratch::with(|Scratch { patch, sources, audited, audit_key }| {
+            message::audit_annotation(images, audit_key, audited);
+            let audit_annotation = (!audited.is_empty()).then_some((&**audit_key, &*audited));
+            let answer = Answer { audit_annotation, ..answer };
             if let Some(message) = message::denial(images) {
                 return finish(Answer { verdict: Verdict::Denied(&message), ..answer });
             }
@@ -199,7 +199,7 @@ fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decis
     ) {
         return;
     }
-    let rule = decision.rule.as_deref();
+    let rule = decision.rule();
     let mirror = rule.zip(decision.mirror).and_then(|(rule, mirror)| rule.mirrors().get(mirror));
     tracing::warn!(
         uid = head.uid,
@@ -207,7 +207,7 @@ fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decis
         pod = head.pod,
         source = &*message::shortened(field.image, message::MAX_AUDITED),
         mirror = mirror.map(Mirror::as_str),
-        rule = rule.map(Rule::source),
+        rule = rule.map(|rule| rule.source()),
         outcome = decision.outcome.word(),
         reason = decision.reason.word(),
         "image not pinned as the table asks"
@@ -262,7 +262,7 @@ fn keep_record(
     if images.is_empty() {
         return;
     }
-    let mut record = Record::new(&head, images.len());
+    let mut record = state.log.begin(&head);
     for Judged { field, decision } in images {
         record.push(field.place, field.name, field.image, decision);
     }

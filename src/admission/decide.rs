@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use crate::{
     registry::{self, AnswerSource, Resolver},
-    rewrite::{Answer, Decision, Plan, Question, Reason, ResolvedFrom},
+    rewrite::{Answer, Decided, Decision, Plan, Question, Reason, ResolvedFrom},
 };
 
 /// Who is asked about an image whose digest the table alone does not give.
@@ -27,7 +27,7 @@ pub enum Asking<'a> {
 ///
 /// Each image has its own answer: what came in time is used though a sibling's did not come. If memory has them
 /// all, this future is ready at its first poll.
-pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Asking<'_>) -> Vec<(T, Decision)> {
+pub async fn decide<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Asking<'_>) -> Vec<Decided<T>> {
     recall(plans, asking).complete().await
 }
 
@@ -38,11 +38,11 @@ pub(super) fn recall<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Aski
     // Of a Pod it is known how many there are at most: all but the volumes are images.
     let mut decisions = Vec::with_capacity(plans.size_hint().1.unwrap_or_default().min(MAX_RESERVED));
     let mut waiting = Vec::new();
-    for (image, plan) in plans {
+    for (field, plan) in plans {
         let question = match plan {
             Plan::Ask(question) => question,
             Plan::Settled(decision) => {
-                decisions.push((image, decision));
+                decisions.push(Decided { field, decision });
                 continue;
             }
         };
@@ -53,11 +53,11 @@ pub(super) fn recall<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Aski
             }
         };
         if let Some(answer) = answer {
-            decisions.push((image, question.conclude(answer)));
+            decisions.push(Decided { field, decision: question.conclude(answer) });
         } else {
             waiting.push((decisions.len(), question));
             // Holds the place until the registries have answered.
-            decisions.push((image, Decision::kept(Reason::Unavailable)));
+            decisions.push(Decided { field, decision: Decision::kept(Reason::Unavailable) });
         }
     }
     Recalled { decisions, waiting, asking }
@@ -65,7 +65,7 @@ pub(super) fn recall<T>(plans: impl IntoIterator<Item = (T, Plan)>, asking: Aski
 
 /// Decisions of which some wait for registries. Apart from [`decide`], so that what walks the Pod ends before it.
 pub(super) struct Recalled<'a, T> {
-    decisions: Vec<(T, Decision)>,
+    decisions: Vec<Decided<T>>,
     /// The questions left, each with its decision's place.
     waiting: Vec<(usize, Question)>,
     asking: Asking<'a>,
@@ -73,7 +73,7 @@ pub(super) struct Recalled<'a, T> {
 
 impl<T> Recalled<'_, T> {
     /// Waits for the registries, if any must be asked.
-    pub(super) async fn complete(self) -> Vec<(T, Decision)> {
+    pub(super) async fn complete(self) -> Vec<Decided<T>> {
         let Self { mut decisions, waiting, asking } = self;
         if let (Asking::Registries { resolver, deadline }, false) = (asking, waiting.is_empty()) {
             let mut answers = Vec::with_capacity(waiting.len());
@@ -82,8 +82,8 @@ impl<T> Recalled<'_, T> {
             }
             let answers = join_all(answers).await;
             for ((position, question), answer) in waiting.into_iter().zip(answers) {
-                if let Some((_, place)) = decisions.get_mut(position) {
-                    *place = question.conclude(answer.into());
+                if let Some(decided) = decisions.get_mut(position) {
+                    decided.decision = question.conclude(answer.into());
                 }
             }
         }

@@ -76,7 +76,7 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
         let written = shortened(field.image, MAX_REFERENCE);
         text.push_str(if text.is_empty() { "portolan: " } else { "; " });
         let _ = write!(text, "image `{written}` of {list}/{} is denied ({reason})", field.name);
-        if let Some(rule) = &decision.rule {
+        if let Some(rule) = decision.rule() {
             let mirrors: Vec<_> =
                 rule.mirrors().iter().map(|mirror| format!("`{}`", mirror.as_str())).collect();
             let _ = write!(text, " by the rule for `{}`: ", rule.source());
@@ -107,11 +107,12 @@ pub(super) fn denial(images: &[Judged<'_>]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Key of what the API server's audit log is given: the images changed or denied; `None` if there are none.
+/// What the API server's audit log is given: the images changed or denied. Both texts are empty, and stay so if there
+/// are none.
 ///
 /// The key ends in the first hex digits of the value's SHA-256, because a key that is set twice (by a reinvocation)
-/// is dropped. The value is put together in `value`, which is empty.
-pub(super) fn audit_annotation(images: &[Judged<'_>], value: &mut Embedded) -> Option<String> {
+/// is dropped.
+pub(super) fn audit_annotation(images: &[Judged<'_>], key: &mut String, value: &mut Embedded) {
     for Judged { field, decision } in images {
         if decision.outcome == Outcome::Kept {
             continue;
@@ -146,16 +147,14 @@ pub(super) fn audit_annotation(images: &[Judged<'_>], value: &mut Embedded) -> O
         }
     }
     if value.is_empty() {
-        return None;
+        return;
     }
     value.push(fixed!(b"]"));
-    let mut key = String::with_capacity(AUDIT_KEY.len() + 8);
     key.push_str(AUDIT_KEY);
     let digest = Sha256::digest(value.plain());
     for digit in digest.iter().take(4).flat_map(|byte| [byte >> 4, byte & 0xf]) {
         key.extend(char::from_digit(digit.into(), 16));
     }
-    Some(key)
 }
 
 /// At most `limit` characters of `text`, the middle replaced by `…`; control characters made visible.

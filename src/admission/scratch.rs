@@ -16,6 +16,8 @@ pub(super) struct Scratch {
     pub(super) sources: Embedded,
     /// The annotation of the API server's audit log.
     pub(super) audited: Embedded,
+    /// Its key.
+    pub(super) audit_key: String,
 }
 
 /// Does `work` with this thread's buffers. One that calls this again gets others, which are then kept.
@@ -26,6 +28,7 @@ pub(super) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
     scratch.patch.shrink_to(MAX_KEPT);
     scratch.sources.reset(MAX_KEPT);
     scratch.audited.reset(MAX_KEPT);
+    scratch.audit_key.clear();
     KEPT.set(scratch);
     done
 }

@@ -9,7 +9,8 @@ use crate::rewrite::{Decision, Mode, Outcome, Place, ResolvedFrom};
 
 /// What was decided about one Pod, owned, to be written by another thread.
 ///
-/// All its texts share one allocation; the decisions are moved in.
+/// All its texts share one allocation, and its images another; [`Log::begin`](super::Log::begin) gives out what earlier
+/// records took. The decisions are moved in.
 ///
 /// ```
 /// use portolan::{
@@ -18,7 +19,7 @@ use crate::rewrite::{Decision, Mode, Outcome, Place, ResolvedFrom};
 /// };
 ///
 /// let head = Head { uid: "5f1c", operation: "CREATE", namespace: "shop", mode: Mode::Enforce, ..Head::default() };
-/// let mut record = Record::new(&head, 1);
+/// let mut record = Record::new(&head);
 /// let place = Place { list: List::Containers, index: 0 };
 /// record.push(place, "app", "auto", Decision::kept(Reason::Placeholder));
 /// assert_eq!(record.len(), 1);
@@ -70,54 +71,80 @@ struct Image {
     decision: Decision,
 }
 
-/// A part of the record's texts.
-#[derive(Clone, Copy, Debug)]
+/// A part of the record's texts, which are less than 4 GiB: a review has 8 MiB at the most, of which a text is cut at
+/// [`MAX_TEXT`].
+#[derive(Clone, Copy, Debug, Default)]
 struct Span {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Record {
-    /// Begins the record of one admission now, with room for `images` of them.
-    pub fn new(head: &Head<'_>, images: usize) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the stamp of the audit line is made here")]
-        Self::at(Timestamp::now(), head, images)
+    /// Begins the record of one admission now.
+    pub fn new(head: &Head<'_>) -> Self {
+        let mut record = Self::empty();
+        record.begin(head);
+        record
     }
 
-    fn at(time: Timestamp, head: &Head<'_>, images: usize) -> Self {
-        let owner = head.owner.map_or(0, |(kind, name)| kind.len() + name.len() + 1);
-        let length = head.uid.len()
-            + head.operation.len()
-            + head.namespace.len()
-            + head.pod.len()
-            + head.user.len()
-            + owner
-            + images * TEXT_OF_AN_IMAGE;
-        let mut texts = String::with_capacity(length.min(MAX_FIRST_TEXT));
+    /// One that says nothing yet, with room for what an ordinary Pod has.
+    pub(super) fn empty() -> Self {
         Self {
-            time,
+            time: Timestamp::UNIX_EPOCH,
             elapsed: Duration::ZERO,
-            mode: head.mode,
-            dry_run: head.dry_run,
-            uid: keep(&mut texts, head.uid),
-            operation: keep(&mut texts, head.operation),
-            namespace: keep(&mut texts, head.namespace),
-            pod: keep(&mut texts, head.pod),
-            owner: head.owner.map(|(kind, name)| {
-                let start = keep(&mut texts, kind).start;
-                texts.push('/');
-                Span { start, end: keep(&mut texts, name).end }
-            }),
-            user: keep(&mut texts, head.user),
-            images: Vec::with_capacity(images),
-            texts,
+            mode: Mode::default(),
+            dry_run: false,
+            uid: Span::default(),
+            operation: Span::default(),
+            namespace: Span::default(),
+            pod: Span::default(),
+            owner: None,
+            user: Span::default(),
+            images: Vec::with_capacity(FIRST_IMAGES),
+            texts: String::with_capacity(FIRST_TEXT),
         }
+    }
+
+    /// Begins the record of one admission now in the place of one that is done.
+    pub(super) fn begin(&mut self, head: &Head<'_>) {
+        #[expect(clippy::disallowed_methods, reason = "the stamp of the audit line is made here")]
+        self.begin_at(Timestamp::now(), head);
+    }
+
+    fn begin_at(&mut self, time: Timestamp, head: &Head<'_>) {
+        self.clear();
+        let texts = &mut self.texts;
+        self.time = time;
+        self.elapsed = Duration::ZERO;
+        self.mode = head.mode;
+        self.dry_run = head.dry_run;
+        self.uid = keep(texts, head.uid);
+        self.operation = keep(texts, head.operation);
+        self.namespace = keep(texts, head.namespace);
+        self.pod = keep(texts, head.pod);
+        self.owner = head.owner.map(|(kind, name)| {
+            let start = keep(texts, kind).start;
+            texts.push('/');
+            Span { start, end: keep(texts, name).end }
+        });
+        self.user = keep(texts, head.user);
+    }
+
+    /// Lets go of images and texts, and keeps the memory that they took.
+    pub(super) fn clear(&mut self) {
+        self.images.clear();
+        self.texts.clear();
+    }
+
+    /// Whether it takes as little memory as those of ordinary Pods.
+    pub(super) fn is_small(&self) -> bool {
+        self.images.capacity() <= MAX_KEPT_IMAGES && self.texts.capacity() <= MAX_KEPT_TEXT
     }
 
     /// Adds one image: where its text stands, the container or volume, the text as written, and what was decided.
     pub fn push(&mut self, place: Place, container: &str, written: &str, decision: Decision) {
         let container = keep(&mut self.texts, container);
-        let written = decision.reference.is_none().then(|| keep(&mut self.texts, written));
+        let written = decision.found.is_none().then(|| keep(&mut self.texts, written));
         self.images.push(Image { place, container, written, decision });
     }
 
@@ -175,16 +202,16 @@ impl Record {
     )]
     fn push_image(&self, line: &mut Line<'_>, image: &Image) {
         let decision = &image.decision;
-        let reference = decision.reference.as_ref();
+        let reference = decision.reference();
         let written = match image.written {
             Some(span) => self.text(span),
             None => reference.map_or("", |reference| reference.written()),
         };
-        let rule = decision.rule.as_deref();
+        let rule = decision.rule();
         let result = match &decision.outcome {
             Outcome::Denied => None,
             Outcome::Kept => Some(cut(written)),
-            Outcome::Rewritten { to } => Some(to.as_str()),
+            Outcome::Rewritten { to } => Some(&**to),
         };
         let mirror = decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror));
         line.place(br#","field":"#, image.place);
@@ -203,15 +230,16 @@ impl Record {
     }
 
     fn text(&self, span: Span) -> &str {
-        self.texts.get(span.start..span.end).unwrap_or_default()
+        self.texts.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 }
 
 /// Copies `text`, cut to the bound, to the end of `texts`.
 fn keep(texts: &mut String, text: &str) -> Span {
-    let start = texts.len();
+    let position = |texts: &String| u32::try_from(texts.len()).unwrap_or(u32::MAX);
+    let start = position(texts);
     texts.push_str(cut(text));
-    Span { start, end: texts.len() }
+    Span { start, end: position(texts) }
 }
 
 /// The first [`MAX_TEXT`] bytes of a text, fewer if a character would be split.
@@ -222,11 +250,13 @@ fn cut(text: &str) -> &str {
 /// The longest text that a line repeats: as long as an image's text may be (product.md §7).
 const MAX_TEXT: usize = 4096;
 
-/// What the container and sometimes the text as written take of an image, mostly.
-const TEXT_OF_AN_IMAGE: usize = 32;
+/// How many images and bytes of text there is room for at first.
+const FIRST_IMAGES: usize = 4;
+const FIRST_TEXT: usize = 512;
 
-/// No more is set aside before it is needed.
-const MAX_FIRST_TEXT: usize = 16 * 1024;
+/// No more images and bytes of text are room for in a record that is kept for the next admission.
+const MAX_KEPT_IMAGES: usize = 32;
+const MAX_KEPT_TEXT: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests;

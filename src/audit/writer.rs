@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::record::Record;
+use super::{
+    record::{Head, Record},
+    spares::Spares,
+};
 use crate::metrics::Metrics;
 
 /// The audit log: a handle that is cheap to clone.
@@ -30,13 +33,14 @@ use crate::metrics::Metrics;
 /// use portolan::{audit::{Destination, Log}, metrics::Metrics};
 ///
 /// let log = Log::start(&Destination::Stdout, Log::QUEUE, Arc::new(Metrics::new()))?;
-/// // … log.record(record) …
+/// // … log.record(log.begin(&head)) …
 /// log.close(Duration::from_secs(5))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Log {
     queue: SyncSender<Message>,
+    spares: Arc<Spares>,
     metrics: Arc<Metrics>,
     /// Says once that the writer is done: nobody sends on it, it only ends.
     done: Arc<Mutex<Receiver<()>>>,
@@ -91,8 +95,11 @@ impl Log {
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let (running, done) = sync_channel(0);
+        let spares = Arc::new(Spares::default());
         let mut writer = Writer {
             queue: receiver,
+            spares: Arc::clone(&spares),
+            done: Vec::new(),
             output,
             metrics: Arc::clone(&metrics),
             buffer: Vec::new(),
@@ -104,15 +111,23 @@ impl Log {
             let _running: SyncSender<()> = running;
             writer.run();
         })?;
-        Ok(Self { queue: sender, metrics, done: Arc::new(Mutex::new(done)) })
+        Ok(Self { queue: sender, spares, metrics, done: Arc::new(Mutex::new(done)) })
+    }
+
+    /// Begins the record of one admission now.
+    pub fn begin(&self, head: &Head<'_>) -> Box<Record> {
+        let mut record = self.spares.take();
+        record.begin(head);
+        record
     }
 
     /// Hands over a record; never waits. One that finds the queue full is dropped and counted.
-    pub fn record(&self, record: Record) {
+    pub fn record(&self, record: impl Into<Box<Record>>) {
+        let record = record.into();
         if record.is_empty() {
             return;
         }
-        if self.queue.try_send(Message::Record(Box::new(record))).is_err() {
+        if self.queue.try_send(Message::Record(record)).is_err() {
             self.metrics.audit_dropped.inc();
         }
     }
@@ -168,6 +183,10 @@ enum Message {
 /// What the thread owns.
 struct Writer<W> {
     queue: Receiver<Message>,
+    spares: Arc<Spares>,
+    /// Encoded records that are not handed back yet.
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
+    done: Vec<Box<Record>>,
     output: W,
     metrics: Arc<Metrics>,
     /// Encoded lines that are not written yet.
@@ -213,23 +232,30 @@ impl<W: Write> Writer<W> {
 
     /// Encodes what waits in the queue, up to a batch.
     fn fill(&mut self) -> Fill {
-        while self.buffer.len() < BATCH {
+        let fill = loop {
+            if self.buffer.len() >= BATCH {
+                break Fill::Batch;
+            }
             match self.queue.try_recv() {
                 Ok(message) => self.take(message),
-                Err(TryRecvError::Empty) => return Fill::All,
+                Err(TryRecvError::Empty) => break Fill::All,
                 Err(TryRecvError::Disconnected) => {
                     self.closing = true;
-                    return Fill::All;
+                    break Fill::All;
                 }
             }
-        }
-        Fill::Batch
+        };
+        self.spares.keep(&mut self.done);
+        fill
     }
 
     fn take(&mut self, message: Message) {
         match message {
             Message::Close => self.closing = true,
-            Message::Record(record) => record.encode(&mut self.buffer),
+            Message::Record(record) => {
+                record.encode(&mut self.buffer);
+                self.done.push(record);
+            }
         }
     }
 

@@ -110,7 +110,7 @@ async fn explain_images(
         let decided = decide(plans, asked.asking()).await;
         let heard = asked.heard();
         let made = asked.rows(namespace, &heard);
-        rows.extend(decided.iter().map(|(image, decision)| made.row(image, decision)));
+        rows.extend(decided.iter().map(|decided| made.row(decided.field, &decided.decision)));
     }
     match args.output {
         OutputFormat::Json => printer.json(&rows)?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     image::{Digest, Reference},
-    table::Rule,
+    table::{Found, Rule},
 };
 
 /// What becomes of one image, and why. Deciding is done once; patch, audit, warnings and `explain` only read this.
@@ -14,10 +14,9 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
-    /// The image as the Pod has it, read; `None` if it was not looked at or is no reference.
-    pub reference: Option<Reference>,
-    /// The rule that decided, if one did.
-    pub rule: Option<Arc<Rule>>,
+    /// The image as the Pod has it, read, and what the table says about it; `None` if it was not looked at or is no
+    /// reference.
+    pub found: Option<Arc<Found>>,
     /// Which of the rule's mirrors the result names, or which kept the image from being rewritten.
     pub mirror: Option<usize>,
     /// The digest that the result has.
@@ -36,7 +35,7 @@ pub enum Outcome {
     /// The text is replaced.
     Rewritten {
         /// By this.
-        to: String,
+        to: Arc<str>,
     },
 }
 
@@ -106,15 +105,17 @@ pub enum ResolvedFrom {
 impl Decision {
     /// An image that is left as it was written.
     pub fn kept(reason: Reason) -> Self {
-        Self {
-            outcome: Outcome::Kept,
-            reason,
-            reference: None,
-            rule: None,
-            mirror: None,
-            digest: None,
-            resolved_from: None,
-        }
+        Self { outcome: Outcome::Kept, reason, found: None, mirror: None, digest: None, resolved_from: None }
+    }
+
+    /// The image as the Pod has it, read; `None` if it was not looked at or is no reference.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.found.as_ref().map(|found| &found.reference)
+    }
+
+    /// The rule that decided, if one did.
+    pub fn rule(&self) -> Option<&Arc<Rule>> {
+        self.found.as_ref()?.rule.as_ref()
     }
 
     /// What the Pod would run: `None` if it is refused or the text stays as written.

@@ -203,7 +203,7 @@ impl Judged<'_> {
     fn registry(&self) -> Option<Cow<'_, str>> {
         match self.decision.result() {
             Some(to) => to.split_once('/').map(|(registry, _)| registry.into()),
-            None => match &self.decision.reference {
+            None => match self.decision.reference() {
                 Some(reference) => Some(reference.registry().into()),
                 None => {
                     Reference::parse(self.field.image).ok().map(|found| found.registry().to_owned().into())

@@ -89,12 +89,13 @@ pub fn is_placeholder(written: &str) -> bool {
 /// An image in a mirror already: it is not moved, only pinned.
 fn plan_inside(found: &Arc<Found>, rule: &Rule, place: &Place, lock: &Lock, pull: Pull) -> Plan {
     let reference = &place.reference;
+    let digest = own_digest(reference);
     let settled = |outcome| {
         Plan::Settled(Decision {
             outcome,
             mirror: Some(place.mirror),
-            digest: own_digest(reference),
-            resolved_from: reference.digest().map(|_| ResolvedFrom::Reference),
+            digest: digest.clone(),
+            resolved_from: digest.as_ref().map(|_| ResolvedFrom::Reference),
             ..kept(found, Reason::Mirrored)
         })
     };
@@ -102,10 +103,10 @@ fn plan_inside(found: &Arc<Found>, rule: &Rule, place: &Place, lock: &Lock, pull
         return settled(Outcome::Kept);
     }
     let consulted = consult(lock, rule, &found.places);
-    if let (false, Some(digest)) = (matches!(consulted, Consulted::NotLocked), reference.digest()) {
+    if let (false, Some(digest)) = (matches!(consulted, Consulted::NotLocked), &digest) {
         return settled(match rule.pin() {
             Pin::Digest if reference.tag().is_some() => {
-                Outcome::Rewritten { to: with_digest(reference.name(), digest) }
+                Outcome::Rewritten { to: place.pinned_to(digest, Pin::Digest) }
             }
             Pin::Digest | Pin::Off | Pin::TagAndDigest => Outcome::Kept,
         });
@@ -139,8 +140,8 @@ fn consult(lock: &Lock, rule: &Rule, places: &[Place]) -> Consulted {
     if mode == LockMode::Require { Consulted::NotLocked } else { Consulted::Silent }
 }
 
-fn kept(found: &Found, reason: Reason) -> Decision {
-    Decision { reference: Some(found.reference.clone()), rule: found.rule.clone(), ..Decision::kept(reason) }
+fn kept(found: &Arc<Found>, reason: Reason) -> Decision {
+    Decision { found: Some(Arc::clone(found)), ..Decision::kept(reason) }
 }
 
 impl Plan {
@@ -204,19 +205,14 @@ impl Question {
     }
 
     fn found(&self, candidate: usize, digest: Digest, from: ResolvedFrom) -> Decision {
-        let place = &self.place(candidate).reference;
-        let (reason, from) = match (self.is_inside(), place.digest()) {
+        let place = self.place(candidate);
+        let (reason, from) = match (self.is_inside(), place.reference.digest()) {
             (true, _) => (Reason::Mirrored, from),
             (false, Some(_)) => (Reason::Carried, ResolvedFrom::Reference),
             (false, None) => (Reason::Pinned, from),
         };
-        let location = match self.rule().pin() {
-            Pin::Digest => place.name(),
-            Pin::Off | Pin::TagAndDigest => place.without_digest(),
-        };
-        let to = with_digest(location, digest.as_str());
         Decision {
-            outcome: Outcome::Rewritten { to },
+            outcome: Outcome::Rewritten { to: place.pinned_to(&digest, self.rule().pin()) },
             digest: Some(digest),
             resolved_from: Some(from),
             ..self.kept(candidate, reason)
@@ -245,11 +241,11 @@ impl Question {
 
     /// Rewritten to a place as it is, with the digest that the reference had, if it had one.
     fn rewritten_unpinned(&self, candidate: usize, reason: Reason) -> Decision {
-        let place = &self.place(candidate).reference;
-        let digest = own_digest(place);
+        let place = self.place(candidate);
+        let digest = own_digest(&place.reference);
         let to = match (self.rule().pin(), &digest) {
-            (Pin::Digest, Some(digest)) => with_digest(place.name(), digest.as_str()),
-            _ => place.as_str().to_owned(),
+            (pin @ Pin::Digest, Some(digest)) => place.pinned_to(digest, pin),
+            _ => place.reference.as_str().into(),
         };
         Decision {
             outcome: Outcome::Rewritten { to },
@@ -289,14 +285,6 @@ enum Consulted {
 
 fn own_digest(reference: &Reference) -> Option<Digest> {
     reference.digest().and_then(|digest| digest.parse().ok())
-}
-
-fn with_digest(location: &str, digest: &str) -> String {
-    let mut text = String::with_capacity(location.len() + 1 + digest.len());
-    text.push_str(location);
-    text.push('@');
-    text.push_str(digest);
-    text
 }
 
 /// The longest image text that is read, in bytes (product limit).

@@ -71,7 +71,7 @@ pub fn standing(field: &Field<'_>, old_image: Option<&str>, old_sources: &Source
     }
     let entry = old_sources.entry(field.place, field.name)?;
     (entry.image == old_image && entry.written == field.image).then(|| Decision {
-        outcome: Outcome::Rewritten { to: entry.image.clone() },
+        outcome: Outcome::Rewritten { to: entry.image.as_str().into() },
         digest: entry.image.split_once('@').and_then(|(_, digest)| digest.parse().ok()),
         ..Decision::kept(Reason::Restored)
     })

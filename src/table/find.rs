@@ -9,10 +9,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 
-use super::{Lookup, Rule, Table};
-use crate::image::Reference;
+use super::{Lookup, Pin, Rule, Table};
+use crate::image::{Digest, Reference};
 
 /// An image's text, read, and what the table says about it.
 #[derive(Debug)]
@@ -41,12 +42,47 @@ pub enum How {
 }
 
 /// An image's place in one mirror of a rule.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Place {
     /// The mirror's number in the rule.
     pub mirror: usize,
     /// What the image is called there.
     pub reference: Reference,
+    /// What it was pinned to last.
+    pinned: ArcSwapOption<Pinned>,
+}
+
+/// An image's place with a digest.
+#[derive(Debug)]
+struct Pinned {
+    pin: Pin,
+    digest: Digest,
+    text: Arc<str>,
+}
+
+impl Place {
+    fn new(mirror: usize, reference: Reference) -> Self {
+        Self { mirror, reference, pinned: ArcSwapOption::empty() }
+    }
+
+    /// The place with that digest instead of whatever digest it names, its tag left out by [`Pin::Digest`].
+    ///
+    /// The digest of last time costs a look and allocates nothing.
+    pub fn pinned_to(&self, digest: &Digest, pin: Pin) -> Arc<str> {
+        if let Some(last) = &*self.pinned.load()
+            && last.digest == *digest
+            && last.pin == pin
+        {
+            return Arc::clone(&last.text);
+        }
+        let location = match pin {
+            Pin::Digest => self.reference.name(),
+            Pin::Off | Pin::TagAndDigest => self.reference.without_digest(),
+        };
+        let text: Arc<str> = [location, "@", digest.as_str()].concat().into();
+        self.pinned.store(Some(Arc::new(Pinned { pin, digest: digest.clone(), text: Arc::clone(&text) })));
+        text
+    }
 }
 
 impl Table {
@@ -72,12 +108,12 @@ impl Table {
         let (how, rule, places) = match self.lookup(&reference, namespace) {
             Lookup::Exception(rule) => (How::Exception, Some(rule), Box::default()),
             Lookup::Inside { rule, mirror } => {
-                (How::Inside, Some(rule), Box::from([Place { mirror, reference: reference.clone() }]))
+                (How::Inside, Some(rule), Box::from([Place::new(mirror, reference.clone())]))
             }
             Lookup::InsideNoRule | Lookup::NoRule => (How::NoRule, None, Box::default()),
             Lookup::Rule(rule) => {
                 let places = (0..rule.mirrors().len())
-                    .filter_map(|mirror| Some(Place { mirror, reference: rule.place(mirror, &reference)? }));
+                    .filter_map(|mirror| Some(Place::new(mirror, rule.place(mirror, &reference)?)));
                 (How::Rule, Some(rule), places.collect())
             }
         };

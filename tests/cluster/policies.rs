@@ -289,7 +289,7 @@ fn prefixes_are_rewritten_without_portolan_as_it_would_have_written_them() -> Ou
             let expected = match &decision.outcome {
                 Becomes::Rewritten { to } => {
                     moved += 1;
-                    to
+                    &**to
                 }
                 _ => &written,
             };

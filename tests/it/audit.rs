@@ -18,7 +18,7 @@ use portolan::{
 use crate::support::{LIMIT, eventually};
 
 fn record(uid: usize) -> Record {
-    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
+    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() });
     record.push(
         Place { list: List::Containers, index: 0 },
         "app",

@@ -117,7 +117,7 @@ fn told(decision: &Decision) -> Decided {
         outcome: decision.outcome.word(),
         reason: decision.reason.word(),
         result,
-        rule: decision.rule.as_ref().map(|rule| rule.id()),
+        rule: decision.rule().map(|rule| rule.id()),
         mirror: decision.mirror.filter(|_| is_rewritten),
         from: decision.resolved_from.filter(|_| is_rewritten).map(ResolvedFrom::word),
     }

@@ -89,7 +89,7 @@ fn fight(review: &Value) -> Option<super::super::Fight> {
         .map(|field| {
             let mut decision = crate::rewrite::Decision::kept(crate::rewrite::Reason::Mirrored);
             if !field.image.starts_with("r.corp") {
-                let to = format!("r.corp/hub/library/{}", field.image);
+                let to = format!("r.corp/hub/library/{}", field.image).into();
                 decision.outcome = crate::rewrite::Outcome::Rewritten { to };
             }
             Judged { field, decision }

@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::{
-    image::{Digest, Reference},
+    image::Digest,
     rewrite::{List, Reason},
+    table::Table,
 };
 
 fn head() -> Head<'static> {
@@ -20,7 +19,8 @@ fn head() -> Head<'static> {
 }
 
 fn record() -> Record {
-    let mut record = Record::at("2026-01-02T03:04:05.000678901Z".parse().unwrap(), &head(), 2);
+    let mut record = Record::empty();
+    record.begin_at("2026-01-02T03:04:05.000678901Z".parse().unwrap(), &head());
     record.set_elapsed(Duration::from_micros(1234));
     record
 }
@@ -41,21 +41,20 @@ const fn place(list: List, index: usize) -> Place {
     Place { list, index }
 }
 
-fn rule() -> Arc<crate::table::Rule> {
+fn table() -> Table {
     let table = "apiVersion: portolan.dev/v1\nkind: MappingTable\nrules:\n- source: docker.io\n  mirrors: \
                  [registry.example.com/hub]\n  namespaces: [team-*]\n";
-    Arc::clone(&crate::table::Table::parse(table).unwrap().table.rules()[0])
+    Table::parse(table).unwrap().table
 }
 
 fn pinned() -> Decision {
     let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     Decision {
         outcome: Outcome::Rewritten {
-            to: format!("registry.example.com/hub/library/nginx:1.25@{}", digest.as_str()),
+            to: format!("registry.example.com/hub/library/nginx:1.25@{}", digest.as_str()).into(),
         },
         reason: Reason::Pinned,
-        reference: Some(Reference::parse("nginx:1.25").unwrap()),
-        rule: Some(rule()),
+        found: table().find("nginx:1.25", Some("team-a")),
         mirror: Some(0),
         digest: Some(digest),
         resolved_from: Some(ResolvedFrom::Registry),
@@ -132,7 +131,7 @@ fn every_reason_and_place_is_written_with_its_word() {
 #[test]
 fn a_long_text_is_cut_between_characters() {
     let long = format!("x{}", "é".repeat(5000));
-    let mut record = Record::new(&Head { user: &long, ..head() }, 1);
+    let mut record = Record::new(&Head { user: &long, ..head() });
     record.push(place(List::Containers, 0), "c", &long, Decision::kept(Reason::InvalidReference));
     let line = &lines(&record)[0];
     assert!(line.len() < 4 * MAX_TEXT, "{} bytes", line.len());

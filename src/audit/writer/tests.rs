@@ -59,7 +59,7 @@ impl Write for Disk {
 }
 
 fn record(uid: usize) -> Record {
-    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() }, 1);
+    let mut record = Record::new(&Head { uid: &uid.to_string(), ..Head::default() });
     record.push(
         Place { list: List::Containers, index: 0 },
         "app",

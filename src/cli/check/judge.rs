@@ -194,7 +194,7 @@ impl<'t> Judge<'t> {
         let deadline = Instant::now() + self.limit;
         let asking = Asking::Registries { resolver: self.resolver, deadline };
         let decided = decide([((), plan)], asking).await.pop();
-        let ((), decision) = decided.expect("one plan has one decision");
+        let decision = decided.expect("one plan has one decision").decision;
         let place = self.place(wanted, &decision);
         let mut state = state(&decision);
         if state == State::Ok
@@ -205,7 +205,7 @@ impl<'t> Judge<'t> {
         {
             state = self.ask(place).await;
         }
-        let listens = decision.rule.as_deref().is_some_and(listens);
+        let listens = decision.rule().is_some_and(|rule| listens(rule));
         if locked.is_none() && listens && (!self.lock.lines().is_empty() || state == State::NotLocked) {
             locked = Some(Locked::NoLine);
         }
@@ -221,7 +221,7 @@ impl<'t> Judge<'t> {
     /// The line that settled a plan, and the rule that listened to it.
     fn line<'p>(&self, wanted: &Wanted, plan: &'p Plan) -> Option<(usize, &'p Arc<Rule>)> {
         let Plan::Settled(decision) = plan else { return None };
-        let rule = decision.rule.as_ref().filter(|rule| listens(rule))?;
+        let rule = decision.rule().filter(|rule| listens(rule))?;
         let digest = decision.digest.as_ref()?;
         let place = self.place(wanted, decision)?;
         let key = match decision.resolved_from? {
@@ -234,8 +234,8 @@ impl<'t> Judge<'t> {
 
     /// Where in a mirror a decision's image is.
     fn place(&self, wanted: &Wanted, decision: &Decision) -> Option<Reference> {
-        let (rule, mirror) = (decision.rule.as_deref()?, decision.mirror?);
-        let reference = decision.reference.as_ref()?;
+        let (rule, mirror) = (decision.rule()?, decision.mirror?);
+        let reference = decision.reference()?;
         match self.table.lookup(reference, wanted.namespace.as_deref()) {
             Lookup::Inside { .. } => Some(reference.clone()),
             _ => rule.place(mirror, reference),

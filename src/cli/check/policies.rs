@@ -35,7 +35,7 @@ pub(super) async fn findings(
     let images: Vec<_> = judged
         .iter()
         .filter_map(|judged| {
-            let reference = judged.decision.as_ref()?.reference.clone()?;
+            let reference = judged.decision.as_ref()?.reference()?.clone();
             let result = judged.decision.as_ref()?.result().map(str::to_owned);
             // One that is missing or denied today is placed there tomorrow.
             Some((reference, result.or_else(|| Some(judged.place.as_ref()?.as_str().to_owned()))?))

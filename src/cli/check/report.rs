@@ -206,11 +206,11 @@ fn verdict(judged: &[Judged<'_>]) -> ExitStatus {
 impl<'w> Row<'w> {
     fn of(judged: &Judged<'w>) -> Self {
         let decision = judged.decision.as_ref();
-        let rule = decision.and_then(|decision| decision.rule.as_deref());
+        let rule = decision.and_then(|decision| decision.rule());
         Self {
             written: &judged.wanted.image,
             reference: decision
-                .and_then(|decision| decision.reference.as_ref())
+                .and_then(|decision| decision.reference())
                 .map(|reference| reference.as_str().to_owned()),
             state: judged.state.word(),
             rule: rule.map(|rule| Rule::source(rule).to_owned()),

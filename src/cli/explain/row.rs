@@ -94,7 +94,7 @@ pub(super) fn by_reference(heard: Vec<Heard>) -> HashMap<Reference, Heard> {
 
 impl Rows<'_> {
     pub(super) fn row(&self, written: &str, decision: &Decision) -> Row {
-        let rule = decision.rule.as_deref();
+        let rule = decision.rule();
         let result = match decision.outcome {
             Outcome::Denied => None,
             Outcome::Kept => Some(written),
@@ -102,10 +102,10 @@ impl Rows<'_> {
         };
         let mirror = rule.zip(decision.mirror).and_then(|(rule, mirror)| rule.mirrors().get(mirror));
         let considered =
-            decision.reference.as_ref().map(|reference| self.table.considered(reference, self.namespace));
+            decision.reference().map(|reference| self.table.considered(reference, self.namespace));
         Row {
             written: written.to_owned(),
-            reference: decision.reference.as_ref().map(|reference| reference.as_str().to_owned()),
+            reference: decision.reference().map(|reference| reference.as_str().to_owned()),
             rule: rule.map(|rule| rule.source().to_owned()),
             mirror: mirror.map(|mirror| mirror.as_str().to_owned()),
             result: result.map(str::to_owned),
@@ -117,7 +117,7 @@ impl Rows<'_> {
             considered: considered.unwrap_or_default().into_iter().map(ConsideredRow::from).collect(),
             field: None,
             place: None,
-            rule_line: rule.map(Rule::line),
+            rule_line: rule.map(|rule| rule.line()),
             is_as_asked: !matches!(
                 decision.reason,
                 Reason::InvalidReference
@@ -133,7 +133,7 @@ impl Rows<'_> {
     /// The mirrors of the rule that decided, in order. Where the image would be is asked of the table again, which is
     /// pure; what its mirrors said is never.
     fn mirrors(&self, decision: &Decision) -> Vec<MirrorRow> {
-        let (Some(reference), Some(rule)) = (&decision.reference, decision.rule.as_deref()) else {
+        let (Some(reference), Some(rule)) = (decision.reference(), decision.rule()) else {
             return Vec::new();
         };
         let places: Vec<_> = match self.table.lookup(reference, self.namespace) {

@@ -56,7 +56,7 @@ fn a_tag_is_pinned_by_the_digest_that_the_mirror_reports() {
     assert_eq!(decision.digest, Some(digest()));
     assert_eq!(decision.resolved_from, Some(ResolvedFrom::Registry));
     assert_eq!(decision.mirror, Some(0));
-    assert_eq!(decision.reference.unwrap().as_str(), "docker.io/library/nginx:1.25");
+    assert_eq!(decision.reference().unwrap().as_str(), "docker.io/library/nginx:1.25");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_decision_names_rule_mirror_and_digest_as_far_as_there_are_any() {
     ]);
     // The rule's line, the mirror, the digest and where it is known from.
     let of = |decision: &Decision| {
-        let line = decision.rule.as_ref().map(|rule| rule.line());
+        let line = decision.rule().map(|rule| rule.line());
         (line, decision.mirror, decision.digest.clone(), decision.resolved_from)
     };
     let reference = Some(ResolvedFrom::Reference);
@@ -203,7 +203,7 @@ fn a_decision_names_rule_mirror_and_digest_as_far_as_there_are_any() {
     ] {
         let decision = settled(&table, written);
         assert_eq!(of(&decision), expected, "{written}");
-        assert_eq!(decision.reference.is_some(), written != "auto");
+        assert_eq!(decision.reference().is_some(), written != "auto");
     }
     for (answer, expected) in [
         (found(), (Some(6), Some(0), Some(digest()), Some(ResolvedFrom::Registry))),
