@@ -92,3 +92,24 @@ fn what_two_find_at_once_counts_once() {
     assert_eq!(count(&table), 1);
     assert!(Arc::ptr_eq(&found, &table.find("nginx", None).unwrap()));
 }
+
+#[test]
+fn a_place_is_pinned_to_the_digest_that_is_asked_for_whatever_it_was_pinned_to_last() {
+    let table = table("  - {source: docker.io, mirrors: [r.corp/hub]}\n");
+    let [first, second] = [&b"first"[..], b"second"].map(Digest::of);
+    let carried = format!("app:1@{first}");
+    for (written, name) in [("app:1", "r.corp/hub/library/app"), (&carried, "r.corp/hub/library/app")] {
+        let found = table.find(written, None).unwrap();
+        let [place] = &*found.places else { panic!("{found:?}") };
+        for _ in 0..2 {
+            for digest in [&first, &second] {
+                // What was remembered under one pin is not said under the other.
+                assert_eq!(*place.pinned_to(digest, Pin::TagAndDigest), *format!("{name}:1@{digest}"));
+                assert_eq!(*place.pinned_to(digest, Pin::Digest), *format!("{name}@{digest}"));
+            }
+        }
+        // As long as nothing changes it is the same text.
+        let text = place.pinned_to(&second, Pin::Digest);
+        assert!(Arc::ptr_eq(&text, &place.pinned_to(&Digest::of(b"second"), Pin::Digest)));
+    }
+}
