@@ -163,7 +163,7 @@ impl fmt::Debug for Finds {
     }
 }
 
-/// How many texts are remembered, all namespaces together: about 4 MiB at the usual lengths.
+/// How many texts are remembered, all namespaces together: about 6 MiB at the usual lengths.
 const MOST: usize = 8192;
 
 /// The longest text that is remembered, in bytes: longer than any registry, repository, tag and digest in use.
