@@ -9,7 +9,6 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 
 use super::{Lookup, Pin, Rule, Table};
@@ -49,7 +48,7 @@ pub struct Place {
     /// What the image is called there.
     pub reference: Reference,
     /// What it was pinned to last.
-    pinned: ArcSwapOption<Pinned>,
+    pinned: RwLock<Option<Pinned>>,
 }
 
 /// An image's place with a digest.
@@ -62,25 +61,26 @@ struct Pinned {
 
 impl Place {
     fn new(mirror: usize, reference: Reference) -> Self {
-        Self { mirror, reference, pinned: ArcSwapOption::empty() }
+        Self { mirror, reference, pinned: RwLock::default() }
     }
 
     /// The place with that digest instead of whatever digest it names, its tag left out by [`Pin::Digest`].
     ///
     /// The digest of last time costs a look and allocates nothing.
     pub fn pinned_to(&self, digest: &Digest, pin: Pin) -> Arc<str> {
-        if let Some(last) = &*self.pinned.load()
-            && last.digest == *digest
-            && last.pin == pin
-        {
+        let is_same = |last: &&Pinned| last.digest == *digest && last.pin == pin;
+        let last = self.pinned.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(is_same) {
             return Arc::clone(&last.text);
         }
+        drop(last);
         let location = match pin {
             Pin::Digest => self.reference.name(),
             Pin::Off | Pin::TagAndDigest => self.reference.without_digest(),
         };
         let text: Arc<str> = [location, "@", digest.as_str()].concat().into();
-        self.pinned.store(Some(Arc::new(Pinned { pin, digest: digest.clone(), text: Arc::clone(&text) })));
+        let pinned = Pinned { pin, digest: digest.clone(), text: Arc::clone(&text) };
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = Some(pinned);
         text
     }
 }
