@@ -21,6 +21,7 @@ mod printer;
 mod progress;
 mod registries;
 mod save;
+mod screen;
 mod serve;
 mod since;
 mod sources;

@@ -22,7 +22,7 @@ use crate::{
     lock::Update,
     table::{Lookup, Table},
     transfer::{
-        Loaded, RetryPolicy, Shipment, Shipped, Source, Target, TransferError, TransferOptions, load,
+        Event, Loaded, RetryPolicy, Shipment, Shipped, Source, Target, TransferError, TransferOptions, load,
     },
 };
 
@@ -113,9 +113,10 @@ impl PlacingArgs {
         let content = movable(Some(&plan.table))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let places = plan.shipments.iter().map(|shipment| shipment.targets.len()).sum();
-        let progress = Progress::new(places, self.progress, printer);
-        let shipped =
-            runtime.block_on(load(&content, &plan.shipments, &options, &|event| progress.on(&event)));
+        let progress = Progress::new(places, self.progress, options.at_once, printer);
+        let tell = |event: Event<'_>| progress.on(&event);
+        let load = load(&content, &plan.shipments, &options, &tell);
+        let shipped = runtime.block_on(progress.beside(load));
         drop(runtime);
         let (sent, kept) = progress.finish();
         self.end(plan, &shipped, (sent, kept), printer)

@@ -4,12 +4,18 @@ use std::{
     env,
     ffi::OsStr,
     io::{self, IsTerminal as _, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
+use terminal_size::terminal_size_of;
+
+use super::screen::{Screen, Size};
 
 /// How a command prints its data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -105,8 +111,7 @@ impl Printer {
         if AS_EVENTS.load(Ordering::Relaxed) {
             return self.say("note", text);
         }
-        // If stderr is gone there is nobody to tell.
-        let _ = writeln!(self.stderr.lock(), "{}", plain_lines(text));
+        self.write(|screen| screen.above(&plain_lines(text)));
     }
 
     /// What to do about what was said last.
@@ -114,7 +119,7 @@ impl Printer {
         self.say("hint", text);
     }
 
-    /// Whether somebody watches stderr, so that a line there can be overwritten.
+    /// Whether somebody watches stderr, so that lines there can be overwritten.
     pub(super) fn is_watched(&self) -> bool {
         !AS_EVENTS.load(Ordering::Relaxed)
             && self.stderr.is_terminal()
@@ -128,13 +133,29 @@ impl Printer {
 
     /// One line for scripts.
     pub(super) fn event(&mut self, event: &Value) {
-        let _ = writeln!(self.stderr.lock(), "{event}");
+        self.write(|screen| screen.above(&event.to_string()));
     }
 
-    /// Overwrites the last line of a terminal; an empty text clears it.
-    pub(super) fn status(&mut self, text: &str) {
-        let mut stderr = self.stderr.lock();
-        let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
+    /// How large the terminal is that somebody watches.
+    pub(super) fn size(&self) -> Size {
+        let size = terminal_size_of(&self.stderr);
+        size.map_or(Size { columns: 80, rows: 24 }, |(columns, rows)| Size {
+            columns: columns.0.into(),
+            rows: rows.0.into(),
+        })
+    }
+
+    /// Has these lines stand at the bottom of the terminal; without any they are gone. What is said goes above them.
+    pub(super) fn stand(&mut self, lines: Vec<String>) {
+        self.write(|screen| {
+            screen.set(lines);
+            screen.show()
+        });
+    }
+
+    /// The same, below what is said next.
+    pub(super) fn stand_below(lines: Vec<String>) {
+        SCREEN.lock().unwrap_or_else(PoisonError::into_inner).set(lines);
     }
 
     /// Why a command could not find out: the chain of causes on one line, remedies as hints below.
@@ -146,12 +167,22 @@ impl Printer {
         if AS_EVENTS.load(Ordering::Relaxed) {
             return self.event(&json!({"event": kind, "message": text}));
         }
-        let _ = writeln!(self.stderr.lock(), "{kind}: {}", plain_lines(text));
+        self.write(|screen| screen.above(&format!("{kind}: {}", plain_lines(text))));
+    }
+
+    fn write(&mut self, text: impl FnOnce(&mut Screen) -> String) {
+        let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = text(&mut screen);
+        // In one piece, so that no half of it is ever to be seen. If stderr is gone there is nobody to tell.
+        let _ = self.stderr.lock().write_all(text.as_bytes());
     }
 }
 
 /// Whether messages are events. Of the process: not everybody who says something has the one printer.
 static AS_EVENTS: AtomicBool = AtomicBool::new(false);
+
+/// What stands at the bottom of the terminal. Of the process, for the same reason.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen::new());
 
 /// A text of the user's without what a terminal would obey.
 pub(super) fn plain(text: &str) -> String {

@@ -1,4 +1,5 @@
-//! What is said while images are moved: a line for each image, and between them how far it all is.
+//! What is said while images are moved: a line for each image when it is done, and how far it all is: on a terminal below
+//! these lines as [`bars`], elsewhere between them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,19 +9,22 @@ use std::{
 
 use serde_json::json;
 
-use super::{Printer, printer::in_line};
+use super::{Printer, printer::in_line, screen::Size};
 use crate::{
     image::Reference,
     transfer::{Event, Loaded, Saved, TransferError},
 };
 
+mod bars;
 mod events;
 
+use bars::{Bars, Total, clock};
 pub(super) use events::ProgressFormat;
 
-/// Shows progress on stderr: on a terminal in one line that changes, elsewhere in a line now and then, or in JSON.
+/// Shows progress on stderr: on a terminal in bars, elsewhere in a line now and then, or in JSON.
 pub(super) struct Progress<'p> {
     printer: RefCell<&'p mut Printer>,
+    bars: RefCell<Bars>,
     images: usize,
     ended: Cell<usize>,
     failed: Cell<usize>,
@@ -34,12 +38,19 @@ pub(super) struct Progress<'p> {
 }
 
 impl<'p> Progress<'p> {
-    pub(super) fn new(images: usize, format: ProgressFormat, printer: &'p mut Printer) -> Self {
+    /// `at_once`: how many blobs are on their way at once.
+    pub(super) fn new(
+        images: usize,
+        format: ProgressFormat,
+        at_once: usize,
+        printer: &'p mut Printer,
+    ) -> Self {
         let now = Instant::now();
         Self {
             is_watched: format == ProgressFormat::Auto && printer.is_watched(),
             is_json: format == ProgressFormat::Json,
             printer: RefCell::new(printer),
+            bars: RefCell::new(Bars::new(at_once)),
             images,
             ended: Cell::default(),
             failed: Cell::default(),
@@ -59,12 +70,15 @@ impl<'p> Progress<'p> {
             self.failed.set(self.failed.get() + usize::from(is_failure));
         };
         match event {
-            Event::Needed(bytes) => add(&self.needed, *bytes),
-            Event::Received(bytes) => add(&self.received, *bytes),
-            Event::Kept(bytes) => add(&self.kept, *bytes),
+            Event::Needed(_, bytes) => add(&self.needed, *bytes),
+            Event::Received(_, bytes) => add(&self.received, *bytes),
+            Event::Kept(_, bytes) => add(&self.kept, *bytes),
             Event::Placed { result, .. } => end(result.is_err()),
             Event::Ended { result, .. } => end(result.is_err()),
-            Event::Retried { .. } => {}
+            Event::Begun(_) | Event::Retried { .. } => {}
+        }
+        if self.is_watched {
+            self.bars.borrow_mut().on(event, Instant::now());
         }
         if self.is_json {
             if let Some(object) = events::object(event) {
@@ -78,16 +92,33 @@ impl<'p> Progress<'p> {
             (false, true) => LIVE_EVERY,
             (false, false) => PLAIN_EVERY,
         };
+        self.show_after(every);
+    }
+
+    /// Shows how far it all is, unless that was shown a moment ago.
+    fn show_after(&self, every: Duration) {
         if self.shown.get().elapsed() >= every {
             self.shown.set(Instant::now());
             self.show();
         }
     }
 
+    /// Waits for what moves the images; meanwhile bars go on, also where nothing comes.
+    pub(super) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(LIVE_EVERY, &mut work).await {
+                Ok(result) => return result,
+                Err(_) if self.is_watched => self.show_after(LIVE_EVERY),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Says what happened, for people.
     fn tell(&self, event: &Event<'_>) {
         match event {
-            Event::Needed(_) | Event::Received(_) | Event::Kept(_) => {}
+            Event::Begun(_) | Event::Needed(..) | Event::Received(..) | Event::Kept(..) => {}
             Event::Retried { image, error, pause } => {
                 let error = in_line(anyhow::Chain::new(*error));
                 let text = format!("`{image}`: {error}; trying again in {:.1} s", pause.as_secs_f64());
@@ -112,7 +143,8 @@ impl<'p> Progress<'p> {
                 "bytes": needed, "moved": received, "there": kept, "secondsLeft": self.seconds_left(),
             }));
         } else if self.is_watched {
-            printer.status(&self.standing());
+            let lines = self.lines(printer.size());
+            printer.stand(lines);
         } else {
             printer.note(&self.standing());
         }
@@ -123,16 +155,26 @@ impl<'p> Progress<'p> {
         if self.is_json {
             self.show();
         }
-        self.say(|_| {});
+        if self.is_watched {
+            self.printer.borrow_mut().stand(Vec::new());
+        }
         (self.received.get(), self.kept.get())
     }
 
     fn say(&self, say: impl FnOnce(&mut Printer)) {
         let mut printer = self.printer.borrow_mut();
-        if self.is_watched {
-            printer.status("");
+        // What is over in a moment needs no bars.
+        if self.is_watched && self.begun.elapsed() >= LIVE_EVERY {
+            Printer::stand_below(self.lines(printer.size()));
         }
         say(&mut printer);
+    }
+
+    /// The bars.
+    fn lines(&self, size: Size) -> Vec<String> {
+        let text = self.standing();
+        let (done, needed) = (self.received.get() + self.kept.get(), self.needed.get());
+        self.bars.borrow().lines(Total { text: &text, done, needed }, size, Instant::now())
     }
 
     /// How far it all is.
@@ -141,7 +183,7 @@ impl<'p> Progress<'p> {
         let mut text =
             format!("{} of {} images, {} of {}", self.ended.get(), self.images, amount(done), amount(needed));
         if let Some(left) = self.seconds_left() {
-            let _ = write!(text, ", {}/s, {}:{:02} left", amount(self.speed()), left / 60, left % 60);
+            let _ = write!(text, ", {}/s, {} left", amount(self.speed()), clock(left));
         }
         text
     }

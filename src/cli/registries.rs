@@ -37,10 +37,6 @@ pub(super) fn logins() -> anyhow::Result<Option<Credentials>> {
 /// Says that a credential helper failed, in the middle of whatever else is said.
 fn warn(error: &HelperError) {
     let mut printer = Printer::new();
-    if printer.is_watched() {
-        // Progress may stand in that line, and comes again by itself.
-        printer.status("");
-    }
     printer.warning(&in_line(anyhow::Chain::new(error)));
     printer.hint(&error.remedy());
 }

@@ -134,10 +134,11 @@ pub(super) fn run(args: &SaveArgs, printer: &mut Printer) -> anyhow::Result<Exit
     };
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let progress = Progress::new(list.images.len(), args.progress, printer);
+    let progress = Progress::new(list.images.len(), args.progress, options.at_once, printer);
     let run = |since: Option<&Since<'_>>| {
         let tell = |event: Event<'_>| progress.on(&event);
-        runtime.block_on(save(&content, Arc::clone(&layout), &list.images, since, &options, &tell))
+        let save = save(&content, Arc::clone(&layout), &list.images, since, &options, &tell);
+        runtime.block_on(progress.beside(save))
     };
     let saved = match &known {
         Some(known) => known.with(table.as_ref(), |since| run(Some(since))),

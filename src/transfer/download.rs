@@ -40,9 +40,9 @@ impl Downloads<'_> {
         blob: &Descriptor,
     ) -> Result<u64, TransferError> {
         let Descriptor { digest, size, .. } = blob;
-        (self.tell)(Event::Needed(*size));
+        (self.tell)(Event::Needed(image, *size));
         if self.is_there(digest, *size).await? {
-            (self.tell)(Event::Kept(*size));
+            (self.tell)(Event::Kept(image, *size));
             return Ok(0);
         }
         let mut received = 0;
@@ -50,7 +50,7 @@ impl Downloads<'_> {
         for is_last in [false, true] {
             let mut partial = Partial::open(self.layout.partial(digest), digest, *size).await?;
             let was_there = partial.length;
-            (self.tell)(Event::Kept(was_there));
+            (self.tell)(Event::Kept(image, was_there));
             received += self.rest((image, repository), elsewhere, blob, &mut partial).await?;
             let found = partial.finish().await?;
             if found == *digest {
@@ -63,7 +63,7 @@ impl Downloads<'_> {
                 let source = ContentError::Corrupt { digest: digest.clone() };
                 return Err(TransferError::Content { what: Part::Blob(digest.clone()), source });
             }
-            (self.tell)(Event::Needed(*size));
+            (self.tell)(Event::Needed(image, *size));
         }
         unreachable!("the second time ends it");
     }
@@ -82,7 +82,7 @@ impl Downloads<'_> {
         // Of nothing there is nothing to fetch.
         while partial.length < blob.size {
             let before = partial.length;
-            let error = match self.go_on(repository, blob, partial, &mut received).await {
+            let error = match self.go_on((image, repository), blob, partial, &mut received).await {
                 Ok(()) if partial.length == blob.size => return Ok(received),
                 // It said that this was all, and it was not.
                 Ok(()) => ContentError::Unreachable("the bytes ended too early".into()),
@@ -134,14 +134,14 @@ impl Downloads<'_> {
     /// Fetches until the end or until something breaks.
     async fn go_on(
         &self,
-        repository: &Repository,
+        (image, repository): (&Reference, &Repository),
         blob: &Descriptor,
         partial: &mut Partial,
         received: &mut u64,
     ) -> Result<(), Ended> {
         let mut body = repository.blob(&blob.digest, partial.length).await?;
         if body.start() != partial.length {
-            (self.tell)(Event::Needed(partial.length));
+            (self.tell)(Event::Needed(image, partial.length));
             partial.restart().await?;
         }
         while let Some(piece) = body.piece().await? {
@@ -151,7 +151,7 @@ impl Downloads<'_> {
             }
             *received += length;
             partial.write(&piece).await?;
-            (self.tell)(Event::Received(length));
+            (self.tell)(Event::Received(image, length));
         }
         Ok(())
     }

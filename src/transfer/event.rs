@@ -9,12 +9,14 @@ use super::{failure::TransferError, load::Loaded, save::Saved};
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// It came to light that so many bytes more are needed.
-    Needed(u64),
+    /// An image is begun, or one place of it. As many of [`Event::Ended`] or [`Event::Placed`] follow.
+    Begun(&'a Reference),
+    /// It came to light that so many bytes more are needed for an image. What several need is the first one's.
+    Needed(&'a Reference, u64),
     /// So many of them have come from a registry, or gone to one.
-    Received(u64),
+    Received(&'a Reference, u64),
     /// So many of them were there already.
-    Kept(u64),
+    Kept(&'a Reference, u64),
     /// Something did not work and is tried again.
     Retried {
         /// For which image.

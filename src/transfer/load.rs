@@ -210,9 +210,14 @@ impl Run<'_> {
         target: &Target,
         seen: Option<Seen>,
     ) -> Result<Loaded, TransferError> {
-        let there = match (seen, top) {
-            (Some(Seen::Done(result)), _) => return result,
-            (Some(Seen::Other(there)), _) => Ok(there),
+        let there = match seen {
+            Some(Seen::Done(result)) => return result,
+            Some(Seen::Other(there)) => Some(there),
+            None => None,
+        };
+        (self.tell)(Event::Begun(&shipment.image));
+        let there = match (there, top) {
+            (Some(there), _) => Ok(there),
             (None, Some(top)) => self.what_is_there(shipment, top, target).await,
             (None, None) => Ok(None),
         };

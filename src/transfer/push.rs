@@ -183,8 +183,8 @@ impl<'r> Way<'r> {
             // Whoever has a manifest has its blobs (distribution-spec §pushing-manifests).
             for blob in config.into_iter().chain(layers) {
                 self.loaded.borrow_mut().size += blob.size;
-                (self.run.tell)(Event::Needed(blob.size));
-                (self.run.tell)(Event::Kept(blob.size));
+                (self.run.tell)(Event::Needed(self.image, blob.size));
+                (self.run.tell)(Event::Kept(self.image, blob.size));
                 self.found(blob);
             }
             return Ok(());
@@ -243,7 +243,7 @@ impl<'r> Way<'r> {
             let key = (self.place.registry().into(), blob.digest.clone());
             let home = Rc::clone(self.run.homes.borrow_mut().entry(key).or_default());
             let part = || Part::Blob(blob.digest.clone());
-            (self.run.tell)(Event::Needed(blob.size));
+            (self.run.tell)(Event::Needed(self.image, blob.size));
             // Who looks for it in another repository of the registry, or sends it there, is waited for.
             let home = home.lock().await;
             let known = home.clone();
@@ -254,7 +254,7 @@ impl<'r> Way<'r> {
             // Where it is here already, mounting it changes nothing and says so: that saves a request.
             let is_mounted = is_elsewhere && !self.run.unmounting.borrow().contains(self.place.registry());
             if !is_mounted && self.ask(part, async || self.repository.has_blob(&blob.digest).await).await? {
-                (self.run.tell)(Event::Kept(blob.size));
+                (self.run.tell)(Event::Kept(self.image, blob.size));
                 if let Some(home) = &mut home {
                     **home = Some(own.into());
                 }
@@ -306,12 +306,12 @@ impl<'r> Way<'r> {
             let error = match self.upload(blob, from.take()).await {
                 Ok(None) => {
                     self.loaded.borrow_mut().mounted += blob.size;
-                    (self.run.tell)(Event::Kept(blob.size));
+                    (self.run.tell)(Event::Kept(self.image, blob.size));
                     return Ok(());
                 }
                 Ok(Some(upload)) => {
                     if !is_absent && is_there().await? {
-                        (self.run.tell)(Event::Kept(blob.size));
+                        (self.run.tell)(Event::Kept(self.image, blob.size));
                         return Ok(());
                     }
                     match self.put(blob, origin, upload).await? {
@@ -324,7 +324,7 @@ impl<'r> Way<'r> {
             self.run.wait_after(self.image, &mut failures, error, about).await?;
             // The answer may be all that was lost.
             if is_there().await? {
-                (self.run.tell)(Event::Kept(blob.size));
+                (self.run.tell)(Event::Kept(self.image, blob.size));
                 return Ok(());
             }
             is_absent = true;
@@ -374,7 +374,7 @@ impl<'r> Way<'r> {
         let mut tell = || {
             let now = sent.load(Ordering::Relaxed);
             if let Some(more) = now.checked_sub(told) {
-                (self.run.tell)(Event::Received(more));
+                (self.run.tell)(Event::Received(self.image, more));
                 told = now;
             }
             told
@@ -390,7 +390,7 @@ impl<'r> Way<'r> {
         if let Some(error) = trouble.take() {
             return Err(error);
         }
-        Ok(result.err().inspect(|_| (self.run.tell)(Event::Needed(told))))
+        Ok(result.err().inspect(|_| (self.run.tell)(Event::Needed(self.image, told))))
     }
 }
 

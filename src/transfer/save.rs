@@ -128,6 +128,7 @@ struct Image<'a> {
 
 impl Run<'_> {
     async fn image(&self, reference: &Reference) -> Result<Saved, TransferError> {
+        (self.downloads.tell)(Event::Begun(reference));
         let result = self.try_image(reference).await;
         // What is wrong with the layout is not this image's matter.
         if !matches!(result, Err(TransferError::Store(_))) {

@@ -25,6 +25,7 @@ mod same_as_webhook;
 mod save;
 mod serve;
 mod since;
+mod terminal;
 
 /// A folder to run the command in, with files to name; nothing of the user's own environment reaches it.
 struct Folder(TempDir);

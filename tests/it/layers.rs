@@ -76,6 +76,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rcgen", &["tls"]),
     ("reqwest", &["registry"]),
     ("tar", &["transfer"]),
+    ("terminal_size", &["cli"]),
     ("toml", &["foreign"]),
     ("x509_parser", &["tls"]),
 ];

@@ -9,6 +9,7 @@ pub(crate) mod review;
 pub(crate) mod service;
 pub(crate) mod stand_in;
 pub(crate) mod status;
+pub(crate) mod terminal;
 pub(crate) mod webhook;
 
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ use crate::{
 /// How progress is shown on stderr.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(in crate::cli) enum ProgressFormat {
-    /// On a terminal a line that changes, elsewhere plain lines
+    /// On a terminal a bar for each image and one for all, elsewhere plain lines
     Auto,
     /// A JSON object a line, whatever is said; stable
     Json,
@@ -22,7 +22,7 @@ pub(in crate::cli) enum ProgressFormat {
 /// An event as an object; `None`: it only counts.
 pub(super) fn object(event: &Event<'_>) -> Option<Value> {
     Some(match event {
-        Event::Kept(_) | Event::Needed(_) | Event::Received(_) => return None,
+        Event::Begun(_) | Event::Kept(..) | Event::Needed(..) | Event::Received(..) => return None,
         Event::Retried { image, error, pause } => json!({
             "event": "retry", "image": image.as_str(),
             "error": in_line(anyhow::Chain::new(*error)), "pauseSeconds": pause.as_secs_f64(),
