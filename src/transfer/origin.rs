@@ -1,8 +1,11 @@
 //! Where the content of an image comes from: a layout or a registry.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -102,7 +105,7 @@ impl Origin {
             return Ok(None);
         }
         let trouble = Trouble::default();
-        let mut stream = self.stream(blob, &Arc::default(), &trouble);
+        let mut stream = self.stream(blob, &[], &Arc::default(), &trouble);
         let mut bytes = Vec::new();
         while let Some(piece) = stream.next().await {
             match piece {
@@ -113,13 +116,21 @@ impl Origin {
         Ok(Some(bytes.into()))
     }
 
-    /// A blob from its beginning, counted as it is given. What goes wrong is told to `trouble`.
-    pub(super) fn stream(&self, blob: &Descriptor, sent: &Arc<AtomicU64>, trouble: &Trouble) -> ByteStream {
+    /// A blob from its beginning, counted as it is given. What goes wrong is told to `trouble`. What a registry's repository
+    /// does not have is looked for `elsewhere`.
+    pub(super) fn stream(
+        &self,
+        blob: &Descriptor,
+        elsewhere: &[Repository],
+        sent: &Arc<AtomicU64>,
+        trouble: &Trouble,
+    ) -> ByteStream {
         let stream = match self {
             Self::Bundle(bundle) => bundle.stream(&blob.digest, trouble),
             Self::Registry(repository, retry) => {
                 let passing = Passing {
                     repository: repository.clone(),
+                    elsewhere: elsewhere.iter().cloned().collect(),
                     retry: *retry,
                     blob: blob.clone(),
                     body: None,
@@ -148,6 +159,8 @@ impl Origin {
 /// A blob on its way from one registry to another. Where the first hangs up, it is asked to go on from there.
 struct Passing {
     repository: Repository,
+    /// Where it is looked for next.
+    elsewhere: VecDeque<Repository>,
     retry: RetryPolicy,
     blob: Descriptor,
     body: Option<Blob>,
@@ -167,6 +180,10 @@ impl Passing {
                 Ok(Some(piece)) => return self.pass(piece).map(Some),
                 // It said that this was all, and it was not.
                 Ok(None) => ContentError::Unreachable("the bytes ended too early".into()),
+                Err(ContentError::Missing) if !self.elsewhere.is_empty() => {
+                    self.repository = self.elsewhere.pop_front().unwrap_or(self.repository);
+                    continue;
+                }
                 Err(error) => error,
             };
             self.body = None;

@@ -1,5 +1,6 @@
 //! One image on its way into one repository: blobs, then manifests, then what names them. Where a layout lacks a blob that
-//! was brought before it, `elsewhere` looks for it.
+//! was brought before it, `take_over` looks for it; where a registry lacks a layer that may not be given to others,
+//! [`elsewhere`] knows more places.
 
 mod take_over;
 
@@ -24,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    elsewhere,
     event::Event,
     failure::{Part, TransferError},
     load::{Loaded, Run, Top},
@@ -361,11 +363,17 @@ impl<'r> Way<'r> {
         let _permit = self.run.permits.acquire().await;
         let (sent, trouble) = (Arc::new(AtomicU64::new(0)), Trouble::default());
         let (stream, trouble_there) = (blob.clone(), trouble.clone());
+        let elsewhere: Vec<_> = match origin {
+            Origin::Bundle(_) => Vec::new(),
+            Origin::Registry(..) => {
+                elsewhere::homes(blob).filter_map(|home| self.run.content.source(&home).ok()).collect()
+            }
+        };
         let (origin, counter) = (origin.clone(), Arc::clone(&sent));
         let begun = Arc::clone(&sent);
         let open = move || {
             begun.store(0, Ordering::Relaxed);
-            origin.stream(&stream, &counter, &trouble_there)
+            origin.stream(&stream, &elsewhere, &counter, &trouble_there)
         };
         let body = Body { size: blob.size, open: &open, sent: &sent };
         let put = self.repository.put_blob(upload, &blob.digest, body);

@@ -5,6 +5,7 @@ use portolan::image::Digest;
 
 use super::{Ended, Folder};
 use crate::support::{
+    authority::Authority,
     fake_registry::{FakeRegistry, Fault},
     stand_in::StandIn,
     webhook,
@@ -113,4 +114,56 @@ async fn of_chosen_platforms_the_others_stay_behind() {
     let has =
         |manifest: &str| to.stored_manifest("hub/a/x", Digest::of(manifest.as_bytes()).as_str()).is_some();
     assert_eq!((has(&image.manifests[0]), has(&image.manifests[1]), has(&image.top)), (true, false, false));
+}
+
+#[tokio::test]
+async fn layers_that_may_not_be_given_to_others_are_fetched_where_their_manifest_says_when_asked_for() {
+    let authority = Authority::new();
+    let (from, to) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let home = FakeRegistry::builder().tls(&authority).start().await;
+    let layer = Bytes::from((0..300_000_u32).map(|number| number.to_be_bytes()[2]).collect::<Vec<_>>());
+    let digest = Digest::of(&layer);
+    // Of the addresses the first does not have it either.
+    let urls = ["none", "windows/nanoserver"]
+        .map(|repository| format!("https://{}/v2/{repository}/blobs/{digest}", home.host()));
+    let image = StandIn::foreign_at(&layer, &urls);
+    from.put_image("a/windows", "1", &image);
+    home.put_blob("windows/nanoserver", layer.clone());
+    let folder = Folder::across(&from, &to);
+    let rule = format!("{{source: '{}', mirrors: ['{}/hub']}}", from.host(), to.host());
+    let [one, other] =
+        [&from, &to].map(|registry| format!("{{host: '{}', plainHttp: true}}", registry.host()));
+    let trusted = format!("{{host: '{}', ca: {}}}", home.host(), serde_json::json!(authority.pem()));
+    folder.write("table.yaml", &webhook::table(&[&rule], &[&one, &other, &trusted]));
+    let list = format!("{}/a/windows:1\n", from.host());
+
+    let ended = folder.copy(&list, &[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!((home.requests().len(), to.stored_blob("hub/a/windows", &digest)), (0, None));
+    to.clear();
+
+    // It hangs up in the middle and is asked to go on.
+    home.fault_at(&format!("windows/nanoserver/blobs/{digest}"), Fault::CutOnce(100_000));
+    let ended = folder.copy(&list, &["--nondistributable"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(to.stored_blob("hub/a/windows", &digest), Some(layer.clone()));
+    assert_eq!(to.stored_manifest("hub/a/windows", "1").unwrap(), image.top);
+    let asked =
+        |registry: &FakeRegistry, path: &str| registry.count("GET", &format!("{path}/blobs/{digest}"));
+    assert_eq!((asked(&from, ""), asked(&home, "none"), asked(&home, "nanoserver")), (1, 1, 2));
+    // What `save` fetches is the same.
+    let save = ["save", "--images", "-", "--table", "table.yaml", "--nondistributable", "bundle"];
+    let ended = folder.run_with(&save, &list).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let saved = folder.path().join("bundle/blobs/sha256").join(digest.hex());
+    assert_eq!(fs::read(saved).unwrap(), layer);
+
+    // Nowhere to be had, it is named.
+    to.clear();
+    to.remove_blob("hub/a/windows", &digest);
+    home.remove_blob("windows/nanoserver", &digest);
+    let ended = folder.copy(&list, &["--nondistributable"]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("`{digest}`")), "{}", ended.stderr);
+    assert_eq!(to.stored_manifest("hub/a/windows", "1"), None);
 }

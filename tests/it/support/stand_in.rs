@@ -48,6 +48,16 @@ impl StandIn {
         let (top, config) = manifest("windows/amd64", std::slice::from_ref(layer), foreign);
         Self { top, manifests: Vec::new(), blobs: vec![config, layer.clone()] }
     }
+
+    /// The same, with the addresses where the layer is to be had; it does not belong to the image then.
+    pub(crate) fn foreign_at(layer: &Bytes, urls: &[String]) -> Self {
+        let mut image = Self::foreign(layer);
+        let mut manifest: Value = serde_json::from_str(&image.top).unwrap();
+        manifest["layers"][0]["urls"] = json!(urls);
+        image.top = manifest.to_string();
+        image.blobs.pop();
+        image
+    }
 }
 
 fn manifest(platform: &str, layers: &[Bytes], media_type: &str) -> (String, Bytes) {
