@@ -14,7 +14,10 @@ use serde_json::{Map, Value, json};
 
 use crate::image::{Digest, Hasher, Reference};
 
+use self::entries::Entries;
 use super::{earlier::Relied, failure::StoreError};
+
+mod entries;
 
 /// A layout that is being written.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct Layout {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     document: Map<String, Value>,
-    entries: Vec<Value>,
+    entries: Entries<String>,
     /// What is left to earlier layouts; `None`: the layout is to be whole.
     relied: Option<Relied>,
 }
@@ -190,8 +193,11 @@ impl Layout {
 impl Index {
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let Value::Object(mut document) = serde_json::from_slice(text).ok()? else { return None };
-        let Some(Value::Array(mut entries)) = document.remove("manifests") else { return None };
-        entries.sort_by(|one, other| name(one).cmp(name(other)));
+        let Some(Value::Array(there)) = document.remove("manifests") else { return None };
+        let mut entries = Entries::default();
+        for entry in there {
+            entries.add(name(&entry).to_owned(), entry);
+        }
         let relied = Relied::read(document.get("annotations"));
         Some(Self { document, entries, relied })
     }
@@ -212,10 +218,7 @@ impl Index {
             "size": size,
             "annotations": {REF_NAME: image.as_str(), IMAGE_NAME: image.as_str()},
         });
-        self.entries.retain(|entry| name(entry) != image.as_str());
-        // Whatever comes first: the same images make the same index.
-        let at = self.entries.partition_point(|entry| name(entry) < image.as_str());
-        self.entries.insert(at, entry);
+        self.entries.put(image.as_str().to_owned(), entry);
     }
 
     /// What it leads to.
@@ -227,7 +230,7 @@ impl Index {
         let mut document = self.document.clone();
         document.insert("schemaVersion".into(), 2.into());
         document.insert("mediaType".into(), "application/vnd.oci.image.index.v1+json".into());
-        document.insert("manifests".into(), Value::Array(self.entries.clone()));
+        document.insert("manifests".into(), self.entries.iter().cloned().collect());
         if let Some(relied) = &self.relied {
             relied.write(document.entry("annotations").or_insert(Value::Null));
         }
