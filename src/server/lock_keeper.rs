@@ -106,8 +106,9 @@ impl LockKeeper {
     /// What is known of the mirrors' content stays known.
     fn put_in_force(&self, lock: Lock) {
         lock.inherit(&self.admission.lock.load());
-        self.admission.metrics.lock_lines.set(i64::try_from(lock.lines().len()).unwrap_or(i64::MAX));
+        let lines = i64::try_from(lock.lines().len()).unwrap_or(i64::MAX);
         self.admission.lock.store(Arc::new(lock));
+        self.admission.metrics.lock_lines.set(lines);
     }
 
     /// What was read once counts as read.

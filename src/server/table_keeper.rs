@@ -159,9 +159,6 @@ impl TableKeeper {
         for warning in &warnings {
             tracing::warn!(%warning, "mapping table");
         }
-        let metrics = &self.admission.metrics;
-        metrics.table_rules.set(i64::try_from(table.rules().len()).unwrap_or(i64::MAX));
-        metrics.table_last_success.set(seconds(wall_clock()));
         let table = Arc::new(table);
         self.names.send_if_modified(|names| {
             let wanted = secret_names(&table);
@@ -173,7 +170,12 @@ impl TableKeeper {
         // How registries are reached first, so that no admission asks by the new table in the old way.
         self.reach(&table);
         tracing::info!(rules = table.rules().len(), "mapping table in force");
+        let metrics = &self.admission.metrics;
+        let rules = i64::try_from(table.rules().len()).unwrap_or(i64::MAX);
         self.admission.table.store(table);
+        // Who reads them may go by the table from then on.
+        metrics.table_rules.set(rules);
+        metrics.table_last_success.set(seconds(wall_clock()));
         self.condition.meet();
         self.tables.send_modify(|tables| *tables += 1);
     }
