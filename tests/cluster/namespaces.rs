@@ -49,7 +49,7 @@ impl Shipped {
         self.check("kube-system", "before", "nginx:1.25", &[]);
         self.plane.kubectl.must(&["label", "namespace", "kube-system", "portolan.dev/rewrite=enabled"], "");
         // The label reaches the API server's own cache a moment later.
-        eventually(Duration::from_secs(10), || {
+        eventually(Duration::from_secs(60), || {
             let path = "/api/v1/namespaces/kube-system/pods?dryRun=All";
             let shown = self.plane.api.create(path, &pod("probe", "nginx:1.25")).unwrap();
             if image(&shown, "containers/web") == pinned { Ok(()) } else { Err("not labelled yet") }
@@ -69,7 +69,12 @@ impl Shipped {
         // What audit mode would have done is said to whoever creates, and nobody else is told.
         let said = self.plane.kubectl.must(&["-n=says-audit", "run", "told", "--image=nginx:1.25"], "");
         assert!(said.stderr.contains("Warning:") && said.stderr.contains("rewritten"), "{said:?}");
-        let events = self.plane.audit_events("says-audit", "pods");
+        // The API server's log is written a moment after the answer, too.
+        let events = eventually(Duration::from_secs(30), || {
+            let events = self.plane.audit_events("says-audit", "pods");
+            let is_told = |event: &Value| event["objectRef"]["name"] == "told" && event["verb"] == "create";
+            if events.iter().any(is_told) { Ok(events) } else { Err(events) }
+        });
         assert!(
             !events.iter().any(|event| event["annotations"].to_string().contains("images-")),
             "{events:?}"
@@ -109,6 +114,12 @@ impl Shipped {
         assert_eq!(image(&last, "containers/web"), pinned);
         self.portolan.audited(|line| line["pod"] == "last");
         let lines = self.portolan.audit();
+        for namespace in ["says-disabled", "kube-own", "openshift-own"] {
+            assert!(
+                !lines.iter().any(|line| line["namespace"] == namespace),
+                "{namespace} must not come either"
+            );
+        }
         for unasked in ["opted-out", "of-a-file", "own"] {
             assert!(!lines.iter().any(|line| line["pod"] == unasked), "{unasked} must not come to Portolan");
         }

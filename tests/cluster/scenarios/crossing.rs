@@ -299,6 +299,6 @@ impl Drop for Crossing {
 
 const PUSHED_AT_ONCE: usize = 8;
 
-const INSTALL_LIMIT: Duration = Duration::from_secs(10);
+const INSTALL_LIMIT: Duration = Duration::from_secs(60);
 
-const RUN_LIMIT: Duration = Duration::from_secs(60);
+const RUN_LIMIT: Duration = Duration::from_secs(180);

@@ -224,4 +224,4 @@ spec:
           image: nginx:1.25
 ";
 
-const RUN_LIMIT: Duration = Duration::from_secs(60);
+const RUN_LIMIT: Duration = Duration::from_secs(180);

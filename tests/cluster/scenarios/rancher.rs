@@ -42,7 +42,7 @@ pub fn rancher_and_what_it_needs_cross_in_one_bundle_for_linux_and_windows() -> 
     let save = ["save", "--images", "images.txt", "--nondistributable", "bundle"];
     let mut first = crossing.command(&save).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let blobs = crossing.folder.join("bundle/blobs/sha256");
-    eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_secs(180), || {
         let count = fs::read_dir(&blobs).map_or(0, Iterator::count);
         if count >= 40 { Ok(()) } else { Err(count) }
     });
@@ -118,11 +118,13 @@ fn publish(crossing: &Crossing, names: &[String], rendered: &str) -> Result<Stri
     Ok(layer)
 }
 
-/// How often each blob was given out on the connected side.
+/// How often each blob was given out on the connected side, to whoever has ended.
 fn fetched(crossing: &Crossing) -> BTreeMap<String, usize> {
     let mut fetched = BTreeMap::new();
     for host in ["docker.io", "mcr.microsoft.com", "quay.io"] {
-        for line in crossing.connected().registry(host).accesses() {
+        let registry = crossing.connected().registry(host);
+        registry.until_idle();
+        for line in registry.accesses() {
             let given = line.contains("\" 200 ") || line.contains("\" 206 ");
             let Some((_, rest)) = line.split_once("\"GET /v2/") else { continue };
             let Some((_, rest)) = rest.split_once("/blobs/") else { continue };

@@ -49,7 +49,7 @@ impl Connection {
         let mut session = ClientConnection::new(config, name).unwrap();
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(20)))?;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }

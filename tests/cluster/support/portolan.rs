@@ -167,6 +167,21 @@ impl Portolan {
         })
     }
 
+    /// The last of the audit lines that fit, as soon as there are more than so many: what is written a moment after an
+    /// answer is not mistaken for what was there before it.
+    #[track_caller]
+    pub fn audited_beyond(&self, before: usize, fits: impl Fn(&Value) -> bool) -> Value {
+        eventually(AUDIT_LIMIT, || {
+            let mut lines: Vec<_> = self.audit().into_iter().filter(|line| fits(line)).collect();
+            if lines.len() > before { lines.pop().ok_or(0) } else { Err(lines.len()) }
+        })
+    }
+
+    /// How many audit lines fit until now.
+    pub fn audit_count(&self, fits: impl Fn(&Value) -> bool) -> usize {
+        self.audit().iter().filter(|line| fits(line)).count()
+    }
+
     /// Ends it as Kubernetes does.
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.terminate(Duration::from_secs(20))
@@ -176,7 +191,7 @@ impl Portolan {
 /// Asks a port without TLS; status and body.
 pub fn ask(address: &str, path: &str) -> Result<(u16, String), std::io::Error> {
     let mut connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    connection.set_read_timeout(Some(Duration::from_secs(20)))?;
     write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
@@ -233,5 +248,5 @@ pub fn dynamic_binary() -> Option<PathBuf> {
     option_env!("CARGO_BIN_EXE_portolan").map(PathBuf::from).filter(|program| !is_static(program))
 }
 
-const READY_LIMIT: Duration = Duration::from_secs(20);
-const AUDIT_LIMIT: Duration = Duration::from_secs(10);
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const AUDIT_LIMIT: Duration = Duration::from_secs(30);

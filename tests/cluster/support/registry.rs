@@ -299,6 +299,27 @@ impl Registry {
         output.lines().filter(|line| line.contains(" HTTP/1.1\"")).map(ToOwned::to_owned).collect()
     }
 
+    /// Waits until clients that have ended are done with, so that its log has all that they asked for: the line of a
+    /// blob is written after its last byte was sent, and that of a killed client whenever its end is noticed. Of
+    /// clients that go on, connections stay open: there this is never so.
+    pub fn until_idle(&self) {
+        let port = format!(":{:04X}", self.address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap());
+        eventually(START_LIMIT, || {
+            let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+                .map(|table| fs::read_to_string(table).unwrap_or_default());
+            // Its ends of connections that are established, or whose other end has gone (proc_net_tcp(5)).
+            let is_open = |line: &&str| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                words.get(1).is_some_and(|local| local.ends_with(&port))
+                    && words.get(3).is_some_and(|state| ["01", "08"].contains(state))
+            };
+            match tables.iter().flat_map(|table| table.lines()).filter(is_open).count() {
+                0 => Ok(()),
+                open => Err(format!("{open} connections are open")),
+            }
+        });
+    }
+
     /// Ends it at once; its content stays.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -441,4 +462,4 @@ const OTHER_PASSWORD_HASH: &str = "$2a$05$G3oBUoXwEjT1dtPm7wTSceUgm6U.CUZD9ynxAM
 /// How many tags are pushed at once.
 const AT_ONCE: usize = 16;
 
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);

@@ -53,6 +53,7 @@ pub struct SceneBuilder {
     second: bool,
     table_in_configmap: bool,
     home: Home,
+    timeout: Option<Duration>,
 }
 
 /// Where Portolan takes itself to be.
@@ -77,6 +78,7 @@ impl Scene {
             second: false,
             table_in_configmap: false,
             home: Home::Elsewhere,
+            timeout: None,
         }
     }
 
@@ -216,6 +218,13 @@ impl SceneBuilder {
         self
     }
 
+    /// With more time for each answer, of Portolan's and of registries, than what ships gives: for what shows
+    /// something else, and has much to do at once.
+    pub fn patient(mut self) -> Self {
+        self.timeout = Some(Duration::from_secs(10));
+        self.arguments(&["--resolve-timeout", "8s"])
+    }
+
     /// With a webhook configuration that refuses Pods where Portolan or a condition fails.
     pub fn failing_closed(mut self) -> Self {
         self.fails_closed = true;
@@ -305,6 +314,11 @@ impl SceneBuilder {
         }
         let portolan = Portolan::start(&options)?;
         let mut configuration = plane.shipped_webhook();
+        if let Some(timeout) = self.timeout {
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                webhook["timeoutSeconds"] = json!(timeout.as_secs());
+            }
+        }
         if self.fails_closed {
             for webhook in configuration["webhooks"].as_array_mut().unwrap() {
                 webhook["failurePolicy"] = json!("Fail");
@@ -355,5 +369,5 @@ pub(super) fn wait_service_account(api: &Api, namespace: &str) {
 pub const LOGIN_SECRET: &str = "harbor-pull";
 
 const PROBE: &str = "webhook-probe";
-const PODS_LIMIT: Duration = Duration::from_secs(30);
-const CALLED_LIMIT: Duration = Duration::from_secs(20);
+const PODS_LIMIT: Duration = Duration::from_secs(60);
+const CALLED_LIMIT: Duration = Duration::from_secs(60);

@@ -98,7 +98,7 @@ impl Shipped {
         for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
             let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/portolan");
             // Portolan may write into it at the same moment.
-            eventually(Duration::from_secs(10), || {
+            eventually(Duration::from_secs(30), || {
                 let mut configuration = self.plane.api.read(&path).unwrap();
                 for webhook in configuration["webhooks"].as_array_mut().unwrap() {
                     let client = &webhook["clientConfig"];
@@ -129,7 +129,7 @@ impl Shipped {
             .kubectl
             .must(&["--namespace=portolan", "patch", name, "--type=merge", "--patch", &patch], "");
         let count = rules.matches("- source:").count();
-        eventually(Duration::from_secs(5), || {
+        eventually(Duration::from_secs(30), || {
             let metrics = self.portolan.ops("/metrics").unwrap().1;
             let line = format!("portolan_table_rules {count}");
             if metrics.lines().any(|at| at == line) { Ok(()) } else { Err(self.portolan.process.output()) }
@@ -139,6 +139,11 @@ impl Shipped {
     /// The API server with the rights of Portolan's account and no others.
     pub fn api_of_account(&self) -> Api {
         Api::connect(&account_kubeconfig(&self.plane))
+    }
+
+    /// Waits until the API server has Portolan called for Pods of a namespace whose labels were changed.
+    pub fn until_called(&self, namespace: &str) {
+        wait_called(&self.plane.api, &self.portolan, namespace);
     }
 
     /// A new namespace with these labels.

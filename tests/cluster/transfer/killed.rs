@@ -105,16 +105,24 @@ impl Scene {
     fn succeed(&self, arguments: &str) {
         let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments}: {output:?}");
+        self.until_idle();
     }
 
-    /// Runs a command until so many bytes have passed the gate. SIGKILL. Then the registry's log has all of it.
+    /// Runs a command until so many bytes have passed the gate. SIGKILL. Then the registries' logs have all of it.
     fn kill_after(&self, arguments: &str, bytes: u64) {
         self.gate.open(bytes);
         let mut child = self.command(arguments).stderr(Stdio::null()).spawn().unwrap();
         self.gate.wait_until_shut(LIMIT, || child.try_wait().unwrap().is_some());
         child.kill().unwrap();
         assert!(!child.wait().unwrap().success());
+        self.until_idle();
+    }
+
+    /// Waits until the logs of both registries have all that was asked for: also that which is not behind the gate.
+    fn until_idle(&self) {
         self.gate.wait_until_idle(LIMIT);
+        self.from.until_idle();
+        self.to.until_idle();
     }
 
     fn kill_while_sending(&self, command: &str) {
@@ -274,4 +282,4 @@ impl Dice {
 const KILLS: u64 = 10;
 const PARALLEL: u64 = 2;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);

@@ -52,6 +52,7 @@ pub fn a_disk_that_fills_up_is_named_and_what_is_there_is_not_fetched_again() ->
     assert_eq!(read("archive.left"), "bundle.tar.partial\n", "half a tar file takes no room");
     let said = read("archive.room");
     assert!(said.contains("2 of 2 images are in `disk/bundle.tar`: 0 B fetched"), "{said}");
+    gap.from.until_idle();
     // Two platforms, a configuration and a layer each, for both kinds; one may have been in the middle.
     let of_small = gap.from.requests(&["GET"], "/v2/library/small/blobs/");
     assert!((8..=9).contains(&of_small), "{of_small}");

@@ -26,8 +26,10 @@ pub fn what_is_saved_since_is_small_and_loads_to_the_same_digests() -> Outcome {
     gap.succeed("load bundle.tar --table table.yaml --lock lock.txt");
     second(&gap, &images);
     let length = |name: &str| fs::metadata(gap.folder.join(name)).unwrap().len();
+    gap.from.until_idle();
     let fetched = gap.from.requests(&["GET"], "/blobs/");
     gap.succeed("save --table table.yaml --images images.txt --since bundle.tar delta.tar");
+    gap.from.until_idle();
     let fetched = gap.from.requests(&["GET"], "/blobs/") - fetched;
     assert_eq!(fetched, 8, "of two images, for two platforms each, a configuration and a layer of their own");
     assert!(length("bundle.tar") > 4 << 20 && length("delta.tar") < 64 << 10, "{}", length("delta.tar"));
@@ -38,6 +40,7 @@ pub fn what_is_saved_since_is_small_and_loads_to_the_same_digests() -> Outcome {
 
     let bytes = gap.to.requests(&["PUT"], "/blobs/");
     gap.succeed("load delta.tar --table table.yaml --lock lock.txt");
+    gap.to.until_idle();
     assert_eq!(gap.to.requests(&["PUT"], "/blobs/") - bytes, 8, "the base is mounted");
     for (repository, image) in ["library/one", "team/two", "other/new"].iter().zip(&images) {
         assert_eq!(gap.to.digest(&format!("hub/{repository}"), "1"), image.index.digest);
