@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, thread, time::Duration};
 
 use libtest_mimic::Trial;
 
-use super::{Installation, is_long};
-use crate::support::{Outcome, trial};
+use super::{Installation, installation::Replica, is_long};
+use crate::{
+    certificates::assert_trusted_before_they_sign,
+    support::{Outcome, trial},
+};
 
 /// A long form only: the short one is `certificates::rotation_under_steady_pod_creation_loses_no_admission`.
 pub fn trials() -> Vec<Trial> {
@@ -35,5 +38,8 @@ fn certificates_that_change_every_few_seconds_lose_no_admission() -> Outcome {
     eprintln!("  ({certificates} certificates, {authorities} authorities)");
     record.none_failed().all_answered().none_unrewritten();
     assert!(certificates >= 8 && authorities >= 3, "{certificates} and {authorities}");
+    let log = |replica: &Replica| installation.kubectl(&["logs", &replica.name, "--tail=-1"]);
+    let logs: Vec<_> = replicas.iter().map(log).collect();
+    assert_trusted_before_they_sign(&logs, Duration::from_secs(1));
     Ok(())
 }
