@@ -24,6 +24,7 @@ pub struct Replica {
     pub name: String,
     address: String,
     uid: String,
+    restarts: u64,
 }
 
 impl Installation {
@@ -92,13 +93,37 @@ impl Installation {
     /// Waits until the endpoints that are called are so many.
     pub fn wait_endpoints(&self, count: u64) {
         eventually(LIMIT, || {
-            let path = "/apis/discovery.k8s.io/v1/namespaces/portolan/endpointslices";
-            let slices = self.plane.api.list(path);
-            let endpoints =
-                slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
-            let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).count() as u64;
+            let ready = self.endpoints().len() as u64;
             if ready == count { Ok(()) } else { Err(format!("{ready} endpoints are ready")) }
         });
+    }
+
+    /// Waits until none of these, who have died, is called any more: its endpoint is out, or it has begun anew and is
+    /// ready again, as may come too soon to be seen.
+    pub fn wait_out(&self, replicas: &[Replica]) {
+        eventually(LIMIT, || {
+            let endpoints = self.endpoints();
+            let pods = self.plane.api.list("/api/v1/namespaces/portolan/pods");
+            let is_back = |replica: &Replica| {
+                pods.iter().any(|pod| {
+                    pod["metadata"]["uid"] == *replica.uid
+                        && restarts(pod) > replica.restarts
+                        && pod["status"]["containerStatuses"][0]["ready"] == true
+                })
+            };
+            match replicas.iter().find(|replica| endpoints.contains(&replica.name) && !is_back(replica)) {
+                Some(replica) => Err(format!("{} is an endpoint still", replica.name)),
+                None => Ok(()),
+            }
+        });
+    }
+
+    /// The Pods that are called.
+    fn endpoints(&self) -> Vec<String> {
+        let slices = self.plane.api.list("/apis/discovery.k8s.io/v1/namespaces/portolan/endpointslices");
+        let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+        let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+        ready.map(|endpoint| endpoint["targetRef"]["name"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// The replicas, the one that holds the Lease first.
@@ -118,6 +143,7 @@ impl Installation {
                     name: text(&pod["metadata"]["name"]),
                     address: text(&pod["status"]["podIP"]),
                     uid: text(&pod["metadata"]["uid"]),
+                    restarts: restarts(pod),
                 })
                 .collect();
             replicas.sort_by_key(|replica| !holder.starts_with(&replica.name));
@@ -174,6 +200,11 @@ impl Replica {
         assert!(status.success(), "cannot send {signal} to {}", self.name);
     }
 
+    /// What it says of its readiness; status and text.
+    pub fn readiness(&self) -> std::io::Result<(u16, String)> {
+        ask(&format!("{}:9441", self.address), "/readyz?verbose")
+    }
+
     /// A metric, by its name with its labels.
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
@@ -191,5 +222,13 @@ impl Replica {
     }
 }
 
-/// A Pod starts within seconds; its process may first drain for five.
-pub const LIMIT: Duration = Duration::from_secs(90);
+/// How often the container of a Pod was started again.
+pub fn restarts(pod: &Value) -> u64 {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default()
+}
+
+/// A Pod starts within seconds; its process may first drain for five. On a machine that may have other things to do.
+pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// What is seen in endpoints the API server's own watch has brought it by then.
+pub const WATCHED: Duration = Duration::from_secs(1);

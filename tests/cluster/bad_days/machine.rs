@@ -4,11 +4,11 @@ use std::{fs, thread, time::Duration};
 
 use futures::future::join_all;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Installation,
-    installation::{LIMIT, Replica},
+    installation::{LIMIT, Replica, WATCHED, restarts},
     span,
 };
 use crate::{
@@ -75,13 +75,16 @@ fn who_hits_its_memory_limit_is_started_again_and_the_other_goes_on() -> Outcome
         let used: u64 =
             fs::read_to_string(group.join("memory.usage_in_bytes")).unwrap().trim().parse().unwrap();
         fs::write(group.join("memory.limit_in_bytes"), (used + ROOM).to_string()).unwrap();
-        let to = eventually(LIMIT, || {
+        eventually(LIMIT, || {
             installation.make_big_pods();
             match installation.last_end(victim) {
-                Some(reason) if reason == "OOMKilled" => Ok(clock.now()),
+                Some(reason) if reason == "OOMKilled" => Ok(()),
                 other => Err(other),
             }
         });
+        // Its endpoint goes after its Pod has said so.
+        installation.wait_out(&replicas[..1]);
+        let to = clock.now() + WATCHED;
         installation.rolled_out(2);
         thread::sleep(Duration::from_secs(1));
         (from, to)
@@ -94,8 +97,7 @@ impl Installation {
     /// How often containers of Portolan's were started again.
     fn restarts(&self) -> u64 {
         let pods = self.plane.api.list("/api/v1/namespaces/portolan/pods");
-        let count = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap();
-        pods.iter().map(count).sum()
+        pods.iter().map(restarts).sum()
     }
 
     /// Why its container ended last, if it did.

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use super::{
     Clock, Installation, Record,
-    installation::{LIMIT, Replica},
+    installation::{LIMIT, Replica, WATCHED},
     is_long, span,
 };
 use crate::{
@@ -85,12 +85,11 @@ fn who_dies_is_missed_until_its_endpoint_goes() -> Outcome {
     for whom in Whom::each() {
         let replicas = whom.of(&installation);
         installation.wait_connected(&replicas);
-        let others = 2 - replicas.len() as u64;
         let (gap, record) = installation.load.during(&format!("kill -9 {}", whom.name()), |clock| {
             settle();
             let from = clock.now();
             signal_all(&replicas, "KILL");
-            let to = until_out_and_back(&installation, others, clock);
+            let to = until_out_and_back(&installation, &replicas, clock);
             settle();
             (from, to)
         });
@@ -122,8 +121,8 @@ fn who_hangs_costs_the_timeout_until_its_endpoint_goes() -> Outcome {
             (from, to)
         });
         assert_missed(&record, gap);
-        // A Pod may be sent twice.
-        assert!(record.slowest() < 2 * WEBHOOK_TIMEOUT + Duration::from_secs(2), "{:?}", record.slowest());
+        // A Pod may be sent twice; and the machine may have other things to do.
+        assert!(record.slowest() < DEFAULT_TIMEOUT, "{:?}", record.slowest());
         installation.renew_for(*whom);
     }
     Ok(())
@@ -146,11 +145,11 @@ fn assert_missed(record: &Record, gap: (Duration, Duration)) {
 }
 
 /// When the endpoints of the dead are out, or, if none is left, when one is back.
-fn until_out_and_back(installation: &Installation, others: u64, clock: Clock) -> Duration {
-    installation.wait_endpoints(others);
-    let out = clock.now();
+fn until_out_and_back(installation: &Installation, dead: &[Replica], clock: Clock) -> Duration {
+    installation.wait_out(dead);
+    let out = clock.now() + WATCHED;
     installation.rolled_out(2);
-    if others == 0 { clock.now() } else { out }
+    if dead.len() == 2 { clock.now() } else { out }
 }
 
 fn signal_all(replicas: &[Replica], signal: &str) {
@@ -173,6 +172,9 @@ fn wait_ended(processes: &[u32]) {
         }
     });
 }
+
+/// How long a webhook is waited for whose configuration does not say it: more than twice as long.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As in the shipped configuration.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(3);

@@ -4,7 +4,10 @@ use std::{thread, time::Duration};
 
 use serde_json::json;
 
-use super::{Installation, Load, installation::LIMIT};
+use super::{
+    Installation, Load,
+    installation::{LIMIT, Replica},
+};
 use crate::{
     support::{Outcome, Scene, eventually, runtime},
     trials,
@@ -60,12 +63,32 @@ fn with_the_required_lock_deleted_pods_are_denied_and_none_gets_by() -> Outcome 
             other => Err(other),
         });
         // New replicas wait for a lock, and the old ones stay.
+        let old = installation.replicas();
         installation.kubectl(&["rollout", "restart", "deployment/portolan"]);
+        let new = eventually(LIMIT, || {
+            let replicas = installation.replicas();
+            let is_new = |replica: &Replica| old.iter().all(|old| old.name != replica.name);
+            let new = replicas.into_iter().find(is_new).ok_or("no new replica")?;
+            if waits_for_a_lock(&new) { Ok(new) } else { Err("it does not say that yet") }
+        });
         thread::sleep(Duration::from_secs(3));
+        assert!(waits_for_a_lock(&new), "{:?}", new.readiness());
+        let left = installation.replicas();
+        assert!(
+            old.iter().all(|old| left.iter().any(|replica| replica.name == old.name)),
+            "{old:?} {left:?}"
+        );
         put_back();
         installation.rolled_out(2);
     });
     record.none_failed().none_unrewritten();
     assert!(record.denied() > 0);
     Ok(())
+}
+
+/// Whether it has a table that requires a lock, and is not ready for want of one. Never is it ready without.
+fn waits_for_a_lock(replica: &Replica) -> bool {
+    let Ok((status, said)) = replica.readiness() else { return false };
+    assert_ne!(status, 200, "{} is ready without a lock: {said}", replica.name);
+    said.contains("[+] table ok") && said.contains("[-] lock missing")
 }
