@@ -42,7 +42,7 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
     let path = "/api/v1/namespaces/default/pods";
     let expected = site.rewritten();
     // The edited table and the endpoints take a moment.
-    eventually(Duration::from_secs(20), || {
+    eventually(LIMIT, || {
         let shown =
             plane.api.create(&format!("{path}?dryRun=All"), &pod).map_err(|refusal| refusal.message)?;
         let came = image(&shown, "containers/web");
@@ -53,7 +53,7 @@ fn the_shipped_manifests_run_portolan_and_the_api_server_reaches_it() -> Outcome
     assert_eq!(sources(&created), json!({"containers/web": {"written": "nginx:1.25", "image": expected}}));
 
     // Its audit log is its standard output.
-    eventually(Duration::from_secs(10), || {
+    eventually(LIMIT, || {
         let logs = portolan(&["logs", "--selector=app.kubernetes.io/name=portolan", "--tail=-1"]);
         let lines: Vec<Value> = logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let is_it = |line: &&Value| line["pod"] == "web" && line["dryRun"] == false;
@@ -95,7 +95,7 @@ fn it_goes_over_to_a_certificate_that_looks_after_itself(site: &Site) {
         apply(site, "certs/tls-self", Some(&site.table(&[])));
         roll_out(plane);
         // And the old ones have gone.
-        eventually(Duration::from_secs(60), || {
+        eventually(LIMIT, || {
             let left = plane.api.list("/api/v1/namespaces/portolan/pods").len();
             if left == 2 { Ok(()) } else { Err(format!("{left} Pods")) }
         });
@@ -117,7 +117,7 @@ fn it_goes_over_to_a_certificate_that_looks_after_itself(site: &Site) {
 
 /// Waits until every replica is new and ready.
 fn roll_out(plane: &ControlPlane) {
-    let rollout = ["--namespace=portolan", "rollout", "status", "deployment/portolan", "--timeout=90s"];
+    let rollout = ["--namespace=portolan", "rollout", "status", "deployment/portolan", "--timeout=180s"];
     if plane.kubectl.run(&rollout, "").ok {
         return;
     }
@@ -158,7 +158,7 @@ fn status_is_reached_by_port_forward(plane: &ControlPlane) -> Outcome {
         },
         folder("port-forward").join("log"),
     )?;
-    eventually(Duration::from_secs(20), || match ask(&local, "/status") {
+    eventually(LIMIT, || match ask(&local, "/status") {
         Ok((200, body)) => {
             let status: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(status["table"]["from"], "ConfigMap `portolan/portolan-table`");
@@ -169,6 +169,9 @@ fn status_is_reached_by_port_forward(plane: &ControlPlane) -> Outcome {
     });
     Ok(())
 }
+
+/// For the kubelet, its log, and what the API server learns a moment later.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// As certs/README.md says: the authority is in the same Secret, in the base64 that a `caBundle` has.
 fn trust(plane: &ControlPlane) {

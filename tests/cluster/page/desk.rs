@@ -113,7 +113,7 @@ impl<'a> Desk<'a> {
             folder("port-forward").join("log"),
         )?;
         for (_, local) in &ports {
-            eventually(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", *local)));
+            eventually(Duration::from_secs(60), || TcpStream::connect(("127.0.0.1", *local)));
         }
         Ok(Forward { ports, _process: process })
     }
