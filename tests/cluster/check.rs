@@ -338,4 +338,4 @@ const RULES: &str = "rules:
     mirrors: ['registry.infra.svc:5000/quay']
 ";
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);

@@ -80,7 +80,7 @@ fn no_condition_errs_on_an_image_that_is_absent() -> Outcome {
     }
     // The counterpart, without which nothing would show that an error is seen: one that errs refuses the Pod.
     scene.add_condition("object.spec.hostname == 'x'");
-    eventually(std::time::Duration::from_secs(10), || {
+    eventually(std::time::Duration::from_secs(60), || {
         match scene.api().create(&scene.path("pods?dryRun=All"), &pod("errs", 0)) {
             Err(refusal) if refusal.message.contains("hostname") => Ok(()),
             other => Err(other.map_err(|refusal| refusal.message)),

@@ -25,6 +25,7 @@ fn five_hundred_pods_of_twenty_images_ask_a_cold_registry_twenty_times() -> Outc
     let scene = Scene::with_rules("rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n")
         .arguments(&["--fresh", "10m"])
         .with_delay(Duration::from_millis(200))
+        .patient()
         .start()?;
     let expected: Vec<_> = (0..IMAGES)
         .map(|number| {
@@ -71,7 +72,7 @@ fn ten_thousand_admissions_of_three_replicas_ask_once_for_each_image_and_replica
     let rules = "rules:\n  - source: docker.io\n    mirrors: [MIRROR/hub]\n";
     let first = Portolan::start(&PortolanOptions {
         table: Some(Scene::table(&registry, rules, &[])),
-        arguments: vec!["--fresh".into(), "10m".into()],
+        arguments: ["--fresh", "10m", "--resolve-timeout", "8s"].map(str::to_owned).into(),
         ..PortolanOptions::default()
     })?;
     let replicas = [first.start_beside()?, first.start_beside()?, first];

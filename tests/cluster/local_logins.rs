@@ -32,14 +32,14 @@ fn a_credential_helper_opens_a_registry_to_commands_and_is_asked_once() -> Outco
     let desk = Desk::new()?;
     desk.logins(".docker/config.json", &json!({"credHelpers": {desk.registry.host(): "shelf"}}));
     // It takes longer than registries are given: a person may have to unlock something.
-    desk.helper("shelf", &format!("sleep 1; {}", desk.answer()));
-    let explained =
-        desk.run(&["explain", "nginx:1.25", "redis:7", "--resolve-timeout", "900ms", "-o", "json"]);
+    desk.helper("shelf", &format!("sleep 6; {}", desk.answer()));
+    let explained = desk.run(&["explain", "nginx:1.25", "redis:7", "--resolve-timeout", "5s", "-o", "json"]);
     assert!(explained.status.success(), "{explained:?}");
     let rows: Vec<Value> = serde_json::from_slice(&explained.stdout).unwrap();
     let results: Vec<_> = rows.iter().map(|row| row["result"].as_str().unwrap()).collect();
     assert_eq!(results, [&*desk.nginx, &*desk.redis], "{rows:?}");
     assert_eq!(desk.asked(), format!("get {}\n", desk.registry.host()), "once for all images of a registry");
+    desk.helper("shelf", &desk.answer());
 
     let images = [&desk.nginx, &desk.redis].map(|image| image.split('@').next().unwrap()).join("\n");
     fs::write(desk.folder.join("images.txt"), images).unwrap();
@@ -169,7 +169,7 @@ fn a_secret_names_no_program_to_run() -> Outcome {
     secret["data"] = json!({".dockerconfigjson": STANDARD.encode(config)});
     scene.api().replace(&path, &secret).unwrap();
     let portolan = scene.portolan.start_beside_with(&[("PATH", desk.path().into())])?;
-    let warned = eventually(Duration::from_secs(10), || {
+    let warned = eventually(Duration::from_secs(30), || {
         let output = portolan.process.output();
         if output.contains("Secret has no key for the registry") { Ok(output) } else { Err(output) }
     });

@@ -29,6 +29,8 @@ fn juicefs_from_its_own_manifest() -> Outcome {
     let shipped = Shipped::install()?;
     // It lives in kube-system, which is left alone unless its label says otherwise. Nothing else goes before it.
     shipped.plane.kubectl.must(&["label", "namespace", "kube-system", "portolan.dev/rewrite=enabled"], "");
+    // The label reaches the API server's own cache a moment later.
+    shipped.until_called("kube-system");
     let mirrors = [("docker.io/juicedata", "juicedata"), ("quay.io/k8scsi", "juicedata")];
     shipped.bring(&mirrors, &[("juicedata/mount", "v1.0.2-4.8.2")]);
     shipped.apply(&mirrors, &file, &[]);
@@ -140,7 +142,7 @@ impl Shipped {
 
         let mut checked = 0;
         for workload in &expected {
-            let pods = eventually(Duration::from_secs(60), || {
+            let pods = eventually(Duration::from_secs(180), || {
                 let selector = workload.selector.replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
                 let path = format!("/api/v1/namespaces/{}/pods?labelSelector={selector}", workload.namespace);
                 let pods = self.plane.api.list(&path);

@@ -150,6 +150,7 @@ fn through_a_cache(make: Make, cache: Option<PathBuf>) -> Outcome {
     let scene = Scene::with_rules("rules:\n  - source: docker.io\n    mirrors: ['MIRROR']\n")
         .make(Make::Cache(origin.host(), cache))
         .arguments(&["--fresh", "1s"])
+        .patient()
         .start()?;
     let by_tag = origin.push("library/nginx", "1.25");
     let (came, line) = scene.dry_run("tag", "nginx:1.25");
@@ -215,6 +216,7 @@ impl Visit {
             .registry_fields(fields)
             .arguments(&["--fresh", "1s"])
             .with_table_in_configmap()
+            .patient()
             .start()?;
         let folder = folder("registries");
         fs::write(folder.join("table.yaml"), Scene::table(&scene.registry, RULES, &[])).unwrap();
@@ -394,4 +396,4 @@ const OUT_OF_REACH_IS_MISSING: &str = "missing";
 const OUT_OF_REACH_IS_UNAUTHORIZED: &str = "unauthorized";
 
 /// For an answer to age, on a machine that may have other things to do.
-const FRESH_LIMIT: Duration = Duration::from_secs(20);
+const FRESH_LIMIT: Duration = Duration::from_secs(60);

@@ -180,4 +180,4 @@ fn job() -> Value {
     json!({"metadata": {"name": "tidy"}, "spec": {"template": {"spec": spec}}})
 }
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);

@@ -237,4 +237,4 @@ fn rules(color: &str) -> String {
 const HEAD: &str = "apiVersion: portolan.dev/v1\nkind: MappingTable\n";
 const TABLE: &str = "/api/v1/namespaces/portolan/configmaps/portolan-table";
 const LAST_GOOD: &str = "/api/v1/namespaces/portolan/configmaps/portolan-table-last-good";
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);

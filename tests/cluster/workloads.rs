@@ -70,7 +70,7 @@ fn every_kind_of_workload_is_pinned_to_the_index() -> Outcome {
     }
     for (kind, _) in KINDS {
         // The CronJob's controller waits for the minute.
-        let pods = eventually(Duration::from_secs(90), || {
+        let pods = eventually(Duration::from_secs(180), || {
             let pods = scene.api().list(&scene.path(&format!("pods?labelSelector=kind%3D{kind}")));
             if pods.is_empty() { Err(format!("no Pod of the {kind}")) } else { Ok(pods) }
         });
@@ -137,7 +137,7 @@ fn the_api_servers_audit_log_names_what_changed_also_when_reinvoked() -> Outcome
     );
     // Until the API server knows of the second webhook, Pods come out without the second container.
     let web = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "nginx:1.25"}]}});
-    eventually(Duration::from_secs(20), || {
+    eventually(Duration::from_secs(60), || {
         let shown = scene.api().create(&scene.path("pods?dryRun=All"), &web).unwrap();
         if shown["spec"]["containers"].as_array().unwrap().len() == 2 { Ok(()) } else { Err("not injected") }
     });
@@ -152,7 +152,7 @@ fn the_api_servers_audit_log_names_what_changed_also_when_reinvoked() -> Outcome
         })
     );
 
-    let annotations = eventually(Duration::from_secs(10), || {
+    let annotations = eventually(Duration::from_secs(60), || {
         scene
             .plane
             .audit_events(&scene.namespace, "pods")
