@@ -118,6 +118,12 @@ impl Installation {
         });
     }
 
+    /// Whether none of these is an endpoint that is called.
+    pub fn are_out(&self, replicas: &[Replica]) -> bool {
+        let endpoints = self.endpoints();
+        replicas.iter().all(|replica| !endpoints.contains(&replica.name))
+    }
+
     /// The Pods that are called.
     fn endpoints(&self) -> Vec<String> {
         let slices = self.plane.api.list("/apis/discovery.k8s.io/v1/namespaces/portolan/endpointslices");

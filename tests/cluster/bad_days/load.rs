@@ -131,6 +131,10 @@ impl Load {
             Ok(image) if image == self.written => Fate::Unrewritten,
             Ok(image) => Fate::Otherwise(image),
             Err((_, message)) if message.contains("not-locked") => Fate::Denied,
+            // Its own words until it knows which webhooks there are.
+            Err((403, message)) if message.contains("not yet ready to handle request") => {
+                Fate::NoAnswer(message)
+            }
             Err((0 | 429 | 500.., message)) if !message.contains("webhook") => Fate::NoAnswer(message),
             Err((code, message)) => Fate::Refused(format!("{code}: {message}")),
         }
