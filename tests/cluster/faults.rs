@@ -160,7 +160,7 @@ impl Patient {
 /// Admits each once, so that it is known.
 fn admit_all(portolan: &Portolan, images: &[Image]) {
     for image in images {
-        eventually(Duration::from_secs(20), || {
+        eventually(Duration::from_secs(60), || {
             let answer = admit(&mut None, &portolan.address, "one", &image.written).expect("an answer");
             match patched(&answer) {
                 Some(came) if came == image.pinned => Ok(()),

@@ -151,10 +151,14 @@ fn what_others_set_outlives_upgrades_and_nothing_is_left_behind() -> Outcome {
     // Nothing answers, as there is no node: Pods are admitted as they are, and nobody waits for a timeout.
     let pod =
         json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}});
-    let begun = Instant::now();
-    let shown = plane.api.create("/api/v1/namespaces/default/pods?dryRun=All", &pod).unwrap();
-    assert_eq!(image(&shown, "containers/web"), "nginx");
-    assert!(begun.elapsed() < WEBHOOK_TIMEOUT, "{:?}", begun.elapsed());
+    // Once is enough: were there a timeout, it would be waited for each time.
+    eventually(LIMIT, || {
+        let begun = Instant::now();
+        let shown = plane.api.create("/api/v1/namespaces/default/pods?dryRun=All", &pod).unwrap();
+        assert_eq!(image(&shown, "containers/web"), "nginx");
+        let time = begun.elapsed();
+        if time < WEBHOOK_TIMEOUT { Ok(()) } else { Err(time) }
+    });
 
     // What Portolan makes and sets when it runs: some of it by itself, the rest as it would be.
     let mut portolan = start_as_account(&plane)?;

@@ -123,4 +123,4 @@ impl PublicKeyData for Key {
     }
 }
 
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);

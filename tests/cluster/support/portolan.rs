@@ -184,7 +184,7 @@ impl Portolan {
 
     /// Ends it as Kubernetes does.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.process.terminate(Duration::from_secs(20))
+        self.process.terminate(Duration::from_secs(60))
     }
 }
 

@@ -37,7 +37,7 @@ impl Configured {
             command.arg("serve").arg(folder.join("config.yml"));
         };
         let mut process = Process::start(&program, arrange, folder.join("log"))?;
-        eventually(Duration::from_secs(20), || {
+        eventually(Duration::from_secs(60), || {
             if let Some(status) = process.ended() {
                 panic!("docker-registry ended with {status}: {}", process.output());
             }
