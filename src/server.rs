@@ -24,6 +24,7 @@ mod sources;
 pub mod status;
 mod table_keeper;
 mod table_source;
+mod turns;
 mod unrewritten;
 
 pub use crate::audit::Destination as AuditDestination;

@@ -15,10 +15,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use axum::Router;
+use futures::poll;
 use http::{HeaderValue, Request, header};
 use hyper::{
     body::Incoming,
@@ -41,6 +43,7 @@ use tokio::{
 use super::{
     heap::keep_groups,
     shutdown::{Phase, Shutdown},
+    turns::Turns,
 };
 use crate::{
     metrics::{Count, Metrics},
@@ -360,16 +363,20 @@ where
         .timer(TokioTimer::new())
         // hyper's clock runs from the last answer, so that this bounds an idle connection as well as a slow head.
         .header_read_timeout(shared.limits.idle)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Turns::new(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         // The connection first: what has come is read before an idle connection is closed.
         biased;
         ended = connection.as_mut() => ended,
-        _ = close => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        // It may have let others come first: what has come is read now.
+        _ = close => match poll!(connection.as_mut()) {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection failed");
