@@ -199,15 +199,13 @@ fn warn_if_unlike_the_table(head: &Head<'_>, field: &Field<'_>, decision: &Decis
     ) {
         return;
     }
-    let rule = decision.rule();
-    let mirror = rule.zip(decision.mirror).and_then(|(rule, mirror)| rule.mirrors().get(mirror));
     tracing::warn!(
         uid = head.uid,
         namespace = head.namespace,
         pod = head.pod,
         source = &*message::shortened(field.image, message::MAX_AUDITED),
-        mirror = mirror.map(Mirror::as_str),
-        rule = rule.map(|rule| rule.source()),
+        mirror = decision.named_mirror().map(Mirror::as_str),
+        rule = decision.rule().map(|rule| rule.source()),
         outcome = decision.outcome.word(),
         reason = decision.reason.word(),
         "image not pinned as the table asks"

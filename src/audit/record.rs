@@ -213,7 +213,6 @@ impl Record {
             Outcome::Kept => Some(cut(written)),
             Outcome::Rewritten { to } => Some(&**to),
         };
-        let mirror = decision.mirror.and_then(|mirror| rule?.mirrors().get(mirror));
         line.place(br#","field":"#, image.place);
         line.text(br#","container":"#, self.text(image.container));
         line.text(br#","written":"#, cut(written));
@@ -225,7 +224,7 @@ impl Record {
         line.text(br#","outcome":"#, decision.outcome.word());
         line.text(br#","reason":"#, decision.reason.word());
         line.optional(br#","resolvedFrom":"#, decision.resolved_from.map(ResolvedFrom::word));
-        line.optional(br#","mirror":"#, mirror.map(|mirror| mirror.as_str()));
+        line.optional(br#","mirror":"#, decision.named_mirror().map(|mirror| mirror.as_str()));
         line.number(br#","elapsedMicros":"#, u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX));
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     image::{Digest, Reference},
-    table::{Found, Rule},
+    table::{Found, Mirror, Place, Rule},
 };
 
 /// What becomes of one image, and why. Deciding is done once; patch, audit, warnings and `explain` only read this.
@@ -116,6 +116,16 @@ impl Decision {
     /// The rule that decided, if one did.
     pub fn rule(&self) -> Option<&Arc<Rule>> {
         self.found.as_ref()?.rule.as_ref()
+    }
+
+    /// The mirror that `mirror` numbers, as the rule has it.
+    pub fn named_mirror(&self) -> Option<&Mirror> {
+        self.rule()?.mirrors().get(self.mirror?)
+    }
+
+    /// Where the image is in that mirror; `None` also where it would be no valid reference.
+    pub fn place(&self) -> Option<&Place> {
+        self.found.as_ref()?.places.iter().find(|place| Some(place.mirror) == self.mirror)
     }
 
     /// What the Pod would run: `None` if it is refused or the text stays as written.

@@ -18,7 +18,7 @@ use crate::{
     lock::{Finding, Lock},
     registry::{Answer, Question, Resolver, Verified},
     rewrite::{Decision, Mode, Outcome, Plan, Pull, Reason, ResolvedFrom, plan},
-    table::{LockMode, Lookup, Pin, Rule, Table},
+    table::{LockMode, Pin, Rule, Table},
 };
 
 /// Judges images by one table and lock.
@@ -178,8 +178,7 @@ impl<'t> Judge<'t> {
         let plan = loop {
             let namespace = wanted.namespace.as_deref();
             let plan = plan(self.table, self.lock, &wanted.image, Pull::Sometimes, namespace);
-            let Some((position, rule)) =
-                self.line(wanted, &plan).filter(|(position, _)| seen.insert(*position))
+            let Some((position, rule)) = self.line(&plan).filter(|(position, _)| seen.insert(*position))
             else {
                 break plan;
             };
@@ -195,7 +194,7 @@ impl<'t> Judge<'t> {
         let asking = Asking::Registries { resolver: self.resolver, deadline };
         let decided = decide([((), plan)], asking).await.pop();
         let decision = decided.expect("one plan has one decision").decision;
-        let place = self.place(wanted, &decision);
+        let place = decision.place().map(|place| place.reference.clone());
         let mut state = state(&decision);
         if state == State::Ok
             && settled
@@ -219,27 +218,17 @@ impl<'t> Judge<'t> {
     }
 
     /// The line that settled a plan, and the rule that listened to it.
-    fn line<'p>(&self, wanted: &Wanted, plan: &'p Plan) -> Option<(usize, &'p Arc<Rule>)> {
+    fn line<'p>(&self, plan: &'p Plan) -> Option<(usize, &'p Arc<Rule>)> {
         let Plan::Settled(decision) = plan else { return None };
         let rule = decision.rule().filter(|rule| listens(rule))?;
         let digest = decision.digest.as_ref()?;
-        let place = self.place(wanted, decision)?;
+        let place = &decision.place()?.reference;
         let key = match decision.resolved_from? {
             ResolvedFrom::Lock if place.digest().is_none() => place.as_str().to_owned(),
-            ResolvedFrom::Lock | ResolvedFrom::Reference => by_digest(&place, digest.as_str()),
+            ResolvedFrom::Lock | ResolvedFrom::Reference => by_digest(place, digest.as_str()),
             ResolvedFrom::Memory | ResolvedFrom::Registry | ResolvedFrom::Stale => return None,
         };
         self.lines.get(&key).map(|position| (*position, rule))
-    }
-
-    /// Where in a mirror a decision's image is.
-    fn place(&self, wanted: &Wanted, decision: &Decision) -> Option<Reference> {
-        let (rule, mirror) = (decision.rule()?, decision.mirror?);
-        let reference = decision.reference()?;
-        match self.table.lookup(reference, wanted.namespace.as_deref()) {
-            Lookup::Inside { .. } => Some(reference.clone()),
-            _ => rule.place(mirror, reference),
-        }
     }
 
     /// Asks a line's mirror for what the line says, and keeps what came of it for the next plan.

@@ -214,9 +214,8 @@ impl<'w> Row<'w> {
                 .map(|reference| reference.as_str().to_owned()),
             state: judged.state.word(),
             rule: rule.map(|rule| Rule::source(rule).to_owned()),
-            mirror: rule
-                .zip(decision.and_then(|decision| decision.mirror))
-                .and_then(|(rule, mirror)| rule.mirrors().get(mirror))
+            mirror: decision
+                .and_then(|decision| decision.named_mirror())
                 .map(|mirror| Mirror::as_str(mirror).to_owned()),
             place: judged.place.as_ref().map(|place| Reference::as_str(place).to_owned()),
             result: judged.result().map(str::to_owned),

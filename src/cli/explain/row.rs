@@ -100,14 +100,13 @@ impl Rows<'_> {
             Outcome::Kept => Some(written),
             Outcome::Rewritten { .. } => decision.result(),
         };
-        let mirror = rule.zip(decision.mirror).and_then(|(rule, mirror)| rule.mirrors().get(mirror));
         let considered =
             decision.reference().map(|reference| self.table.considered(reference, self.namespace));
         Row {
             written: written.to_owned(),
             reference: decision.reference().map(|reference| reference.as_str().to_owned()),
             rule: rule.map(|rule| rule.source().to_owned()),
-            mirror: mirror.map(|mirror| mirror.as_str().to_owned()),
+            mirror: decision.named_mirror().map(|mirror| mirror.as_str().to_owned()),
             result: result.map(str::to_owned),
             digest: decision.digest.as_ref().map(|digest| digest.as_str().to_owned()),
             outcome: decision.outcome.word(),
