@@ -142,10 +142,15 @@ impl Host {
         }
     }
 
-    /// Asks the registry, for at most [`FETCH_TIME`].
-    pub(super) async fn fetch(&self, reference: &Reference, purpose: Purpose) -> Result<Digest, FetchError> {
+    /// Asks the registry, for at most [`FETCH_TIME`]; `known` is what it said before, if it did.
+    pub(super) async fn fetch(
+        &self,
+        reference: &Reference,
+        purpose: Purpose,
+        known: Option<&Digest>,
+    ) -> Result<Digest, FetchError> {
         self.log_in().await;
-        let digest = manifest::digest(&self.client, reference, self.login(reference), purpose);
+        let digest = manifest::digest(&self.client, reference, self.login(reference), purpose, known);
         tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))
     }
 

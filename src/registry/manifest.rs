@@ -86,22 +86,25 @@ impl FetchError {
 ///
 /// Of a reference with a digest it is that digest, if it exists. A registry that does not know it is asked for the tag
 /// beside it, if there is one: a pull-through cache learns of a digest only so, and the same digest counts.
+///
+/// A tag that is `known` to lead to one digest is believed to lead to another only by the bytes behind it.
 pub(super) async fn digest(
     client: &Client,
     reference: &Reference,
     login: Option<&ScopedLogin>,
     purpose: Purpose,
+    known: Option<&Digest>,
 ) -> Result<Digest, FetchError> {
     let ask = Ask { client, repository: reference.repository(), login, purpose };
     match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
-        (Some(digest), tag) => match (ask.digest(digest.as_str(), Some(&digest)).await, tag) {
+        (Some(digest), tag) => match (ask.of_digest(&digest).await, tag) {
             (Err(FetchError::Missing), Some(tag)) => {
-                let found = ask.digest(tag, None).await?;
+                let found = ask.of_tag(tag, known).await?;
                 if found == digest { Ok(found) } else { Err(FetchError::Missing) }
             }
             (found, _) => found,
         },
-        (None, Some(tag)) => ask.digest(tag, None).await,
+        (None, Some(tag)) => ask.of_tag(tag, known).await,
         (None, None) => Err(FetchError::BadUrl),
     }
 }
@@ -115,14 +118,25 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Asks for a tag or a digest: by HEAD, and by GET where that names no usable digest.
-    async fn digest(&self, target: &str, expected: Option<&Digest>) -> Result<Digest, FetchError> {
-        let response = self.send(Method::HEAD, target).await?;
-        let named = digest_header(response.headers());
-        match named.filter(|named| expected.is_none_or(|expected| expected == named)) {
-            Some(digest) => Ok(digest),
-            None => self.digest_of_bytes(target, expected).await,
+    /// Asks for a digest: by HEAD, and by GET where that does not name it.
+    async fn of_digest(&self, expected: &Digest) -> Result<Digest, FetchError> {
+        match self.named(expected.as_str()).await? {
+            Some(named) if named == *expected => Ok(named),
+            _ => self.digest_of_bytes(expected.as_str(), Some(expected)).await,
         }
+    }
+
+    /// Asks for a tag: by HEAD, and by GET where that names no digest or another one than is known.
+    async fn of_tag(&self, tag: &str, known: Option<&Digest>) -> Result<Digest, FetchError> {
+        match self.named(tag).await? {
+            Some(named) if known.is_none_or(|known| *known == named) => Ok(named),
+            _ => self.digest_of_bytes(tag, None).await,
+        }
+    }
+
+    /// The digest that the answer to HEAD names, if it does.
+    async fn named(&self, target: &str) -> Result<Option<Digest>, FetchError> {
+        Ok(digest_header(self.send(Method::HEAD, target).await?.headers()))
     }
 
     /// Reads the manifest and computes its digest. A header that is no digest is as good as none: the bytes decide.

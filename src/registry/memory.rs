@@ -110,6 +110,11 @@ impl Memory {
         })
     }
 
+    /// The digest that was answered last, however old it is. Nobody uses it by this.
+    pub(super) fn last(&self, key: &Key) -> Option<Digest> {
+        self.answers.get(key).map(|known| known.digest.clone())
+    }
+
     /// The refusal that may be used unasked.
     pub(super) fn refusal(&self, probe: Probe<'_>, now: Instant, always: bool) -> Option<Refusal> {
         let refused = self.refusals.get(&probe)?;

@@ -360,7 +360,8 @@ impl Shared {
         }
         begins.set(begun);
         self.counters.asked.count();
-        let fetch = host.fetch(&key.reference, Purpose::Admission);
+        let known = self.memory.last(&key);
+        let fetch = host.fetch(&key.reference, Purpose::Admission, known.as_ref());
         let fetched = match place {
             Some(place) => place.keep_for(fetch).await,
             None => fetch.await,

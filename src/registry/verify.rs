@@ -55,7 +55,7 @@ impl Resolver {
         if host.permit(begun, pause) == Permit::LeftAlone {
             return Err(FetchError::Timeout);
         }
-        let fetch = tokio::time::timeout(PATIENCE, host.fetch(reference, Purpose::LockCheck));
+        let fetch = tokio::time::timeout(PATIENCE, host.fetch(reference, Purpose::LockCheck, None));
         let fetched = fetch.await.unwrap_or(Err(FetchError::Timeout));
         match &fetched {
             Err(error) if !error.is_answer() => host.failed(begun, Instant::now(), pause, error),

@@ -81,14 +81,15 @@ impl Repository {
         }
     }
 
-    /// Takes a blob over from another repository of the same registry.
+    /// Takes a blob over from another repository of the same registry, or says that it is here if that is this one.
     ///
     /// # Errors
     /// The registry does neither that nor take an upload.
     pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mounted, ContentError> {
         let mut url = self.url("blobs/uploads/")?;
         url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
-        let scope = Scope { from: Some(from.into()), ..self.scope() };
+        let from = (*from != *self.name).then(|| from.into());
+        let scope = Scope { from, ..self.scope() };
         let reply = self.ask_for(&post(url), &scope).await?;
         let response = accept(reply, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await?;
         match response.status() {

@@ -38,8 +38,6 @@ pub enum Fault {
 pub enum Known {
     /// They are pinned to what the registry has.
     Pinned,
-    /// They are pinned to what the registry says, which is wrong: nothing but its own bytes could tell.
-    Believed,
     /// They are pinned until the registry says 404, and then treated as missing.
     Gone,
 }
@@ -83,9 +81,13 @@ impl Fault {
     pub fn known(self) -> Known {
         match self {
             Self::Status(404) => Known::Gone,
-            Self::DigestWrong => Known::Believed,
             _ => Known::Pinned,
         }
+    }
+
+    /// Whether images that nobody asked for before are pinned wrong: nothing but their bytes could tell.
+    pub fn misleads(self) -> bool {
+        self == Self::DigestWrong
     }
 
     /// Whether tokens given out before it are no longer good.

@@ -60,6 +60,36 @@ async fn a_get_that_names_another_digest_than_its_bytes_have_is_an_error() {
 }
 
 #[tokio::test]
+async fn that_a_tag_has_moved_is_believed_by_its_bytes_alone() {
+    let registry = FakeRegistry::start().await;
+    let old = registry.put("team/app", "v1", &manifest("old"));
+    let policy = CachePolicy { stale_for: CachePolicy::default().stale_for, ..forgetful() };
+    let resolver = resolver(policy, &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    let gets = || registry.count("GET", "manifests");
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
+    assert_eq!(gets(), 0, "nothing has changed");
+
+    registry.fault(Fault::DigestHeader(Digest::of(b"something else").to_string()));
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Stale), "a lie all through");
+    assert_eq!(gets(), 1);
+    registry.fault_at("GET", Fault::NoDigest);
+    registry.fault_at("HEAD", Fault::DigestHeader(Digest::of(b"something else").to_string()));
+    eventually("it is asked again", async || {
+        resolve(&resolver, &[&image]).await == found(0, &old, AnswerSource::Registry)
+    })
+    .await;
+
+    registry.fault(Fault::None);
+    let new = registry.put("team/app", "v1", &manifest("new"));
+    let before = gets();
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
+    assert_eq!(gets() - before, 1, "it moved once");
+}
+
+#[tokio::test]
 async fn a_longer_digest_is_taken_as_the_registry_names_it() {
     let registry = FakeRegistry::start().await;
     let text = manifest("app");
