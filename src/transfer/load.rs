@@ -105,6 +105,8 @@ pub async fn load(
         manifests: RefCell::default(),
         homes: RefCell::default(),
         unmounting: RefCell::default(),
+        telling: RefCell::default(),
+        images: shipments.len(),
     };
     // First what is there already: its blobs can then be mounted for the others.
     let seen: Vec<_> =
@@ -134,6 +136,11 @@ pub(super) struct Run<'a> {
     pub(super) homes: RefCell<HashMap<(Box<str>, Digest), Home>>,
     /// Registries that did not take a blob over when they were asked to: they are asked first whether it is there.
     pub(super) unmounting: RefCell<HashSet<Box<str>>>,
+    /// Registries that were asked to mount a blob from the very repository that has it, and whether that said that it is
+    /// there.
+    pub(super) telling: RefCell<HashMap<Box<str>, bool>>,
+    /// How many there are.
+    pub(super) images: usize,
 }
 
 /// A repository, if one is known.

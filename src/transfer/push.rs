@@ -1,7 +1,8 @@
 //! One image on its way into one repository: blobs, then manifests, then what names them. Where a layout lacks a blob that
 //! was brought before it, `take_over` looks for it; where a registry lacks a layer that may not be given to others,
-//! [`elsewhere`] knows more places.
+//! [`elsewhere`] knows more places. Whether a repository has a blob already is `look_for`'s to ask.
 
+mod look_for;
 mod take_over;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
     registry::{Body, ContentError, Mounted, Repository, Upload},
 };
 
+use self::look_for::Found;
 use super::{
     elsewhere,
     event::Event,
@@ -244,7 +246,6 @@ impl<'r> Way<'r> {
         let put = cell.get_or_try_init(async || {
             let key = (self.place.registry().into(), blob.digest.clone());
             let home = Rc::clone(self.run.homes.borrow_mut().entry(key).or_default());
-            let part = || Part::Blob(blob.digest.clone());
             (self.run.tell)(Event::Needed(self.image, blob.size));
             // Who looks for it in another repository of the registry, or sends it there, is waited for.
             let home = home.lock().await;
@@ -252,30 +253,40 @@ impl<'r> Way<'r> {
             // Who only mounts holds up nobody.
             let mut home = known.is_none().then_some(home);
             let own = self.place.repository();
-            let is_elsewhere = known.as_deref().is_some_and(|known| known != own);
+            let from = known.as_deref().or(self.source()).filter(|from| *from != own);
             // Where it is here already, mounting it changes nothing and says so: that saves a request.
-            let is_mounted = is_elsewhere && !self.run.unmounting.borrow().contains(self.place.registry());
-            if !is_mounted && self.ask(part, async || self.repository.has_blob(&blob.digest).await).await? {
-                (self.run.tell)(Event::Kept(self.image, blob.size));
-                if let Some(home) = &mut home {
-                    **home = Some(own.into());
+            let is_mounted = from.is_some() && !self.run.unmounting.borrow().contains(self.place.registry());
+            let mut begun = None;
+            if !is_mounted {
+                match self.look_for(blob, from.is_none() && !is_lacking).await? {
+                    Found::Here => {
+                        (self.run.tell)(Event::Kept(self.image, blob.size));
+                        if let Some(home) = &mut home {
+                            **home = Some(own.into());
+                        }
+                        return Ok(());
+                    }
+                    Found::Absent(upload) => begun = upload,
                 }
-                return Ok(());
             }
             if is_lacking {
                 self.take_over(blob, known.as_deref(), !is_mounted).await?;
             } else {
-                let source =
-                    (self.image.registry() == self.place.registry()).then(|| self.image.repository().into());
-                let source = source.filter(|_| matches!(self.origin, Origin::Registry(..)));
-                self.send(blob, self.origin, known.or(source).as_deref(), !is_mounted).await?;
+                self.send(blob, self.origin, from, begun, !is_mounted).await?;
             }
+            self.learn_from(blob).await;
             if let Some(home) = &mut home {
                 **home = Some(own.into());
             }
             Ok(())
         });
         put.await.copied()
+    }
+
+    /// The repository of the place's registry that the image is read from.
+    fn source(&self) -> Option<&str> {
+        let is_same = self.image.registry() == self.place.registry();
+        (is_same && matches!(self.origin, Origin::Registry(..))).then(|| self.image.repository())
     }
 
     /// Remembers that the repository has a blob.
@@ -291,13 +302,14 @@ impl<'r> Way<'r> {
         }
     }
 
-    /// Mounts a blob or sends it, however often the connection breaks. Unless it is known to be absent here, that is
-    /// looked at before anything is sent.
+    /// Mounts a blob or sends it, where it was `begun`, however often the connection breaks. Unless it is known to be absent
+    /// here, that is looked at before anything is sent.
     async fn send(
         &self,
         blob: &Descriptor,
         origin: &Origin,
         from: Option<&str>,
+        mut begun: Option<Upload>,
         mut is_absent: bool,
     ) -> Result<(), TransferError> {
         let about = |source| TransferError::Push { what: Part::Blob(blob.digest.clone()), source };
@@ -305,7 +317,11 @@ impl<'r> Way<'r> {
         let is_there = async || self.ask(part, async || self.repository.has_blob(&blob.digest).await).await;
         let (mut from, mut failures) = (from, 0);
         loop {
-            let error = match self.upload(blob, from.take()).await {
+            let upload = match begun.take() {
+                Some(upload) => Ok(Some(upload)),
+                None => self.upload(blob, from.take()).await,
+            };
+            let error = match upload {
                 Ok(None) => {
                     self.loaded.borrow_mut().mounted += blob.size;
                     (self.run.tell)(Event::Kept(self.image, blob.size));

@@ -44,7 +44,7 @@ impl Way<'_> {
             }
             let from = (place.registry() == self.place.registry()).then(|| place.repository());
             let origin = Origin::Registry(repository, self.run.options.retry);
-            return self.send(blob, &origin, from, is_absent).await;
+            return self.send(blob, &origin, from, None, is_absent).await;
         }
         Err(match left {
             Some(images) => TransferError::NotBrought {

@@ -157,6 +157,42 @@ async fn where_nothing_is_mounted_what_is_there_is_not_sent_all_the_same() {
 }
 
 #[tokio::test]
+async fn among_many_images_what_is_there_is_asked_where_it_would_be_sent() {
+    const IMAGES: usize = 60;
+    let images: Vec<_> = (0..IMAGES)
+        .map(|number| StandIn::single("linux/amd64", &[Bytes::from(format!("layer of {number}"))]))
+        .collect();
+    let names: Vec<_> = (0..IMAGES).map(|number| format!("docker.io/team/app-{number}:1")).collect();
+    for mounts in [true, false] {
+        let registry = FakeRegistry::start().await;
+        if !mounts {
+            registry.fault_at("mount=", Fault::NoMount);
+        }
+        // As a load leaves it that was ended in the middle.
+        let layer = |number: usize| images[number].blobs.last().unwrap().clone();
+        for number in (0..IMAGES).step_by(2) {
+            registry.put_blob(&format!("hub/team/app-{number}"), layer(number));
+        }
+        let folder = Folder::mirrored(&registry);
+        let bundle: Vec<_> = names.iter().map(String::as_str).zip(&images).collect();
+        folder.bundle(&bundle);
+        let ended = folder.load(&[]).await;
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        for (number, image) in images.iter().enumerate() {
+            assert_there(&registry, &format!("hub/team/app-{number}"), "1", image);
+            let query = format!("digest={}", Digest::of(&layer(number)).as_str().replace(':', "%3A"));
+            assert_eq!(registry.count("PUT", &query), number % 2, "sent where it is not there, {number}");
+        }
+        let (heads, own) = (registry.count("HEAD", "/blobs/"), registry.asked_of_itself());
+        if mounts {
+            assert!(heads < IMAGES, "{heads} of {} blobs were asked about by themselves", 2 * IMAGES);
+        } else {
+            assert_eq!((heads, own), (2 * IMAGES, 1), "who does not say so is asked once, and by HEAD");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_rule_that_could_match_gets_its_image_and_those_of_no_rule_are_named() {
     let registry = FakeRegistry::start().await;
     let host = registry.host();

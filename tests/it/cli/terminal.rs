@@ -148,6 +148,35 @@ async fn on_a_terminal_each_image_that_moves_has_a_bar_and_they_go_when_it_is_do
 }
 
 #[tokio::test]
+async fn images_that_are_loaded_have_their_bars_too() {
+    let (from, to) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let two = Two::of(&from);
+    let folder = Folder::new();
+    let rule = format!("{{source: '{}', mirrors: ['{}/hub']}}", from.host(), to.host());
+    let entries = [&from, &to].map(|registry| format!("{{host: '{}', plainHttp: true}}", registry.host()));
+    folder.write("table.yaml", &webhook::table(&[&rule], &[&entries[0], &entries[1]]));
+    folder.write("images.txt", &two.names.join("\n"));
+    let saved = folder.run(&["save", "--images", "images.txt", "--table", "table.yaml", "bundle"]).await;
+    assert_eq!(saved.code, 0, "{}", saved.stderr);
+    for own in &two.own {
+        let query = format!("digest={}", Digest::of(own).as_str().replace(':', "%3A"));
+        to.fault_at(&query, Fault::Hold(1 << 20));
+    }
+    let shown = folder.show("load bundle --table table.yaml --lock lock.txt", (80, 12));
+    // How much of what was written the registry has read, nobody here knows.
+    shown.line(&["] ", "0 of 2 images, ", " of 16.0 MiB"]).await;
+    for parts in [["…", "/one:1 ", " of 8.0 MiB"], ["", "/two:1 ", " of 8.0 MiB"]] {
+        assert!(shown.line(&parts).await.contains('['), "{:#?}", shown.lines());
+    }
+    to.heal();
+    let (code, lines) = shown.end().await;
+    assert_eq!(code, Some(0), "{lines:#?}");
+    let said = |name: &str| lines.iter().any(|line| line.starts_with(&format!("loaded {name}")));
+    assert!(two.names.iter().all(|name| said(name)), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains('[') || line.contains(" left")), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn without_a_terminal_or_where_they_are_not_wanted_there_are_no_bars() {
     let registry = FakeRegistry::start().await;
     let two = Two::of(&registry);

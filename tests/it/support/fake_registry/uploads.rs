@@ -15,6 +15,20 @@ impl FakeRegistry {
         self.state.contents.lock().unwrap().manifests.get(&key).cloned()
     }
 
+    /// How often a repository was asked to mount a blob from itself.
+    pub(crate) fn asked_of_itself(&self) -> usize {
+        let requests = self.requests();
+        let is_such = |request: &&Recorded| {
+            let asked =
+                request.path.strip_prefix("/v2/").and_then(|path| path.split_once("/blobs/uploads/?"));
+            asked.is_some_and(|(repository, query)| {
+                let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                pairs.any(|(key, from)| key == "from" && decode(from) == repository)
+            })
+        };
+        requests.iter().filter(is_such).count()
+    }
+
     /// The bytes of a blob.
     pub(crate) fn stored_blob(&self, repository: &str, digest: &Digest) -> Option<Bytes> {
         let key = (repository.to_owned(), digest.to_string());
