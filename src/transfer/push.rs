@@ -253,7 +253,7 @@ impl<'r> Way<'r> {
             // Who only mounts holds up nobody.
             let mut home = known.is_none().then_some(home);
             let own = self.place.repository();
-            let from = known.as_deref().or(self.source()).filter(|from| *from != own);
+            let from = known.as_deref().or_else(|| self.source()).filter(|from| *from != own);
             // Where it is here already, mounting it changes nothing and says so: that saves a request.
             let is_mounted = from.is_some() && !self.run.unmounting.borrow().contains(self.place.registry());
             let mut begun = None;
