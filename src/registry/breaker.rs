@@ -72,10 +72,10 @@ impl Breaker {
 
     /// A request begun at `begun` has no answer at `now`. Whether the registry is newly left alone.
     ///
-    /// It says nothing if a request begun later was answered: that one request hangs, the registry does not.
+    /// It says nothing if a request begun no earlier was answered: that one request hangs, the registry does not.
     pub(super) fn failed(&self, begun: Instant, now: Instant, pause: Pause) -> bool {
         self.with(|state| {
-            if state.answered.is_some_and(|answered| begun < answered) {
+            if state.answered.is_some_and(|answered| begun <= answered) {
                 return false;
             }
             let newly = state.left_alone_until.is_none();
@@ -145,7 +145,8 @@ mod tests {
         breaker.answered(at(5));
         assert!(!breaker.failed(at(4), at(30), OURS));
         assert_eq!(breaker.permit(at(30), PAUSE), Permit::Ask);
-        assert!(breaker.failed(at(5), at(30), OURS), "begun no earlier");
+        assert!(!breaker.failed(at(5), at(30), OURS), "the one that was answered");
+        assert!(breaker.failed(at(6), at(30), OURS), "begun later");
     }
 
     #[test]

@@ -142,16 +142,28 @@ impl Host {
         }
     }
 
-    /// Asks the registry, for at most [`FETCH_TIME`]; `known` is what it said before, if it did.
+    /// Asks the registry, for at most [`FETCH_TIME`] a question; `begun` is now.
+    ///
+    /// That a tag leads elsewhere than is `known` is believed by the bytes behind it.
     pub(super) async fn fetch(
         &self,
         reference: &Reference,
         purpose: Purpose,
         known: Option<&Digest>,
+        begun: Instant,
     ) -> Result<Digest, FetchError> {
         self.log_in().await;
-        let digest = manifest::digest(&self.client, reference, self.login(reference), purpose, known);
-        tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))
+        let login = self.login(reference);
+        let digest = manifest::digest(&self.client, reference, login, purpose);
+        let named = tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))?;
+        if known.is_none_or(|known| *known == named) {
+            return Ok(named);
+        }
+        // Nobody is to take it for silent because the bytes take their time.
+        self.answered(begun, Instant::now());
+        let shown = manifest::shown(&self.client, reference, login, purpose);
+        let timeout = || Err(FetchError::NotShown(Box::new(FetchError::Timeout)));
+        tokio::time::timeout(FETCH_TIME, shown).await.unwrap_or_else(|_| timeout())
     }
 
     /// Whether somebody may ask now.

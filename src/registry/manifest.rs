@@ -31,6 +31,8 @@ pub(super) enum FetchError {
     Missing,
     #[error("the registry's answer is no manifest")]
     NotManifest,
+    #[error("the registry says that the tag has moved, and does not show where to")]
+    NotShown(#[source] Box<Self>),
     #[error("the manifest is of Docker's schema 1, which container runtimes no longer pull")]
     Schema1,
     #[error("the registry answered with status {status}")]
@@ -52,6 +54,7 @@ impl FetchError {
             Self::DigestMismatch
             | Self::Missing
             | Self::NotManifest
+            | Self::NotShown(_)
             | Self::Schema1
             | Self::Unauthorized { .. } => true,
             Self::BadUrl | Self::Crowded | Self::LeftAlone | Self::Status { .. } | Self::Timeout => false,
@@ -86,27 +89,38 @@ impl FetchError {
 ///
 /// Of a reference with a digest it is that digest, if it exists. A registry that does not know it is asked for the tag
 /// beside it, if there is one: a pull-through cache learns of a digest only so, and the same digest counts.
-///
-/// A tag that is `known` to lead to one digest is believed to lead to another only by the bytes behind it.
 pub(super) async fn digest(
     client: &Client,
     reference: &Reference,
     login: Option<&ScopedLogin>,
     purpose: Purpose,
-    known: Option<&Digest>,
 ) -> Result<Digest, FetchError> {
     let ask = Ask { client, repository: reference.repository(), login, purpose };
     match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
         (Some(digest), tag) => match (ask.of_digest(&digest).await, tag) {
             (Err(FetchError::Missing), Some(tag)) => {
-                let found = ask.of_tag(tag, known).await?;
+                let found = ask.of_tag(tag).await?;
                 if found == digest { Ok(found) } else { Err(FetchError::Missing) }
             }
             (found, _) => found,
         },
-        (None, Some(tag)) => ask.of_tag(tag, known).await,
+        (None, Some(tag)) => ask.of_tag(tag).await,
         (None, None) => Err(FetchError::BadUrl),
     }
+}
+
+/// Reads what a tag leads to and computes its digest: who says that it has moved has to show the bytes.
+///
+/// That they cannot be read is no fault of a registry that has just answered HEAD, whatever it answers now.
+pub(super) async fn shown(
+    client: &Client,
+    reference: &Reference,
+    login: Option<&ScopedLogin>,
+    purpose: Purpose,
+) -> Result<Digest, FetchError> {
+    let ask = Ask { client, repository: reference.repository(), login, purpose };
+    let tag = reference.tag().ok_or(FetchError::BadUrl)?;
+    ask.digest_of_bytes(tag, None).await.map_err(|error| FetchError::NotShown(Box::new(error)))
 }
 
 /// Requests about one repository.
@@ -126,11 +140,11 @@ impl Ask<'_> {
         }
     }
 
-    /// Asks for a tag: by HEAD, and by GET where that names no digest or another one than is known.
-    async fn of_tag(&self, tag: &str, known: Option<&Digest>) -> Result<Digest, FetchError> {
+    /// Asks for a tag: by HEAD, and by GET where that names no digest.
+    async fn of_tag(&self, tag: &str) -> Result<Digest, FetchError> {
         match self.named(tag).await? {
-            Some(named) if known.is_none_or(|known| *known == named) => Ok(named),
-            _ => self.digest_of_bytes(tag, None).await,
+            Some(named) => Ok(named),
+            None => self.digest_of_bytes(tag, None).await,
         }
     }
 

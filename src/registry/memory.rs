@@ -110,9 +110,11 @@ impl Memory {
         })
     }
 
-    /// The digest that was answered last, however old it is. Nobody uses it by this.
-    pub(super) fn last(&self, key: &Key) -> Option<Digest> {
-        self.answers.get(key).map(|known| known.digest.clone())
+    /// The digest that may be used where nobody answers; that it is looked at is no use of it.
+    pub(super) fn kept(&self, key: &Key, now: Instant) -> Option<Digest> {
+        let known = self.answers.get(key)?;
+        let age = now.saturating_duration_since(known.fetched);
+        self.policy.keeps(&key.reference, age).then(|| known.digest.clone())
     }
 
     /// The refusal that may be used unasked.

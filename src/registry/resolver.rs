@@ -360,8 +360,11 @@ impl Shared {
         }
         begins.set(begun);
         self.counters.asked.count();
-        let known = self.memory.last(&key);
-        let fetch = host.fetch(&key.reference, Purpose::Admission, known.as_ref());
+        let known = self.memory.kept(&key, begun).or_else(|| {
+            let login = host.login_name(&key.reference);
+            self.memory.past.stale(&key.reference, login.as_ref(), &self.policy, begun)
+        });
+        let fetch = host.fetch(&key.reference, Purpose::Admission, known.as_ref(), begun);
         let fetched = match place {
             Some(place) => place.keep_for(fetch).await,
             None => fetch.await,

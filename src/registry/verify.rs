@@ -32,7 +32,7 @@ impl Resolver {
         let Some(host) = self.shared.registries.get(reference.registry()) else { return Verified::Unknown };
         let tag = reference.tag().and_then(|_| Reference::from_normalised(reference.without_digest()));
         let of_tag = match tag {
-            Some(tag) => Some(self.look(&host, &tag).await),
+            Some(tag) => Some(self.look(&host, &tag, Some(digest)).await),
             None => None,
         };
         let found = match of_tag {
@@ -43,19 +43,24 @@ impl Resolver {
         };
         let alone = [reference.name(), "@", digest.as_str()].concat();
         let Some(alone) = Reference::from_normalised(&alone) else { return Verified::Unknown };
-        match self.look(&host, &alone).await {
+        match self.look(&host, &alone, None).await {
             Ok(_) => found,
             Err(FetchError::Missing) => Verified::Missing,
             Err(_) => Verified::Unknown,
         }
     }
 
-    async fn look(&self, host: &Arc<Host>, reference: &Reference) -> Result<Digest, FetchError> {
+    async fn look(
+        &self,
+        host: &Arc<Host>,
+        reference: &Reference,
+        known: Option<&Digest>,
+    ) -> Result<Digest, FetchError> {
         let (begun, pause) = (Instant::now(), self.shared.policy.leave_alone_for);
         if host.permit(begun, pause) == Permit::LeftAlone {
             return Err(FetchError::Timeout);
         }
-        let fetch = tokio::time::timeout(PATIENCE, host.fetch(reference, Purpose::LockCheck, None));
+        let fetch = tokio::time::timeout(PATIENCE, host.fetch(reference, Purpose::LockCheck, known, begun));
         let fetched = fetch.await.unwrap_or(Err(FetchError::Timeout));
         match &fetched {
             Err(error) if !error.is_answer() => host.failed(begun, Instant::now(), pause, error),

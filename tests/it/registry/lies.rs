@@ -1,5 +1,7 @@
 //! Registries that lie, babble, redirect and hang up.
 
+use std::time::Instant;
+
 use portolan::{
     image::Digest,
     registry::{Answer, AnswerSource, CachePolicy},
@@ -87,6 +89,39 @@ async fn that_a_tag_has_moved_is_believed_by_its_bytes_alone() {
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
     assert_eq!(gets() - before, 1, "it moved once");
+}
+
+#[tokio::test]
+async fn a_moved_tag_whose_bytes_are_not_to_be_had_stays_and_its_registry_is_not_left_alone() {
+    let registry = FakeRegistry::start().await;
+    let old = registry.put("team/app", "v1", &manifest("old"));
+    registry.put("team/other", "v1", &manifest("other"));
+    let policy = CachePolicy {
+        stale_for: CachePolicy::default().stale_for,
+        leave_alone_for: CachePolicy::default().leave_alone_for,
+        ..forgetful()
+    };
+    let resolver = resolver(policy, &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
+    registry.put("team/app", "v1", &manifest("new"));
+    for fault in [Fault::Status(503), Fault::Status(404), Fault::Close, Fault::Body("{}".into())] {
+        registry.heal();
+        registry.fault_at("GET", fault.clone());
+        let before = registry.count("GET", "manifests");
+        eventually("it is asked again", async || {
+            assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Stale), "{fault:?}");
+            registry.count("GET", "manifests") > before
+        })
+        .await;
+        assert_eq!(resolver.status(Instant::now()).registries[0].left_alone_for, None, "{fault:?}");
+    }
+    registry.heal();
+    let new = Digest::of(manifest("new").as_bytes());
+    eventually("it is asked again", async || {
+        resolve(&resolver, &[&image]).await == found(0, &new, AnswerSource::Registry)
+    })
+    .await;
 }
 
 #[tokio::test]

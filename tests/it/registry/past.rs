@@ -23,6 +23,19 @@ fn eager() -> CachePolicy {
 }
 
 #[tokio::test]
+async fn a_wrong_digest_in_a_header_does_not_displace_them() {
+    let registry = FakeRegistry::start().await;
+    let (old, host) = (registry.put("team/app", "v1", &manifest("old")), registry.host());
+    let image = format!("{host}/team/app:v1");
+    let before = resolver(eager(), &[&registry]);
+    resolve(&before, &[&image]).await;
+    let after = resolver(eager(), &[&registry]);
+    after.restore(left(&before), Instant::now());
+    registry.fault(Fault::DigestHeader(portolan::image::Digest::of(b"something else").to_string()));
+    assert_eq!(resolve(&after, &[&image]).await, found(0, &old, AnswerSource::Stale));
+}
+
+#[tokio::test]
 async fn they_are_used_where_no_mirror_answers_and_the_mirror_is_asked_first() {
     let registry = FakeRegistry::start().await;
     let (old, host) = (registry.put("team/app", "v1", &manifest("old")), registry.host());
