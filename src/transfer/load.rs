@@ -65,7 +65,7 @@ pub struct Loaded {
     pub size: u64,
     /// How many bytes were sent for it.
     pub sent: u64,
-    /// How many bytes the registry took over from another repository of its own.
+    /// How many bytes the registry took over from another repository of its own, or had in this one: it does not say.
     pub mounted: u64,
     /// How many manifests of its index did not come along.
     pub left_out: usize,

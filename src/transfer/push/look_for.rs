@@ -12,7 +12,7 @@ use super::{
     },
     Way,
 };
-use crate::registry::{Mounted, Upload};
+use crate::registry::{ContentError, Mounted, Upload};
 
 /// What came of looking for a blob.
 pub(super) enum Found {
@@ -26,14 +26,14 @@ impl Way<'_> {
     /// Looks whether the repository has a blob. With `may_begin` the answer may be the beginning of an upload.
     pub(super) async fn look_for(&self, blob: &Descriptor, may_begin: bool) -> Result<Found, TransferError> {
         let part = || Part::Blob(blob.digest.clone());
-        let is_telling = self.run.telling.borrow().get(self.place.registry()).copied().unwrap_or_default();
+        let registry = self.place.registry();
+        let is_telling = self.run.telling.borrow().get(registry).copied().unwrap_or_default();
         if may_begin && is_telling {
-            let own = self.place.repository();
-            match self.ask(part, async || self.repository.mount(&blob.digest, own).await).await {
+            match self.mount_from_itself(blob).await {
                 Ok(Mounted::Done) => return Ok(Found::Here),
                 Ok(Mounted::Upload(upload)) => return Ok(Found::Absent(Some(upload))),
-                Err(TransferError::Push { source, .. }) if !source.is_passing() => {}
-                Err(error) => return Err(error),
+                // It may be this question that it has no answer to.
+                Err(_) => _ = self.run.telling.borrow_mut().insert(registry.into(), false),
             }
         }
         let is_here = self.ask(part, async || self.repository.has_blob(&blob.digest).await).await?;
@@ -47,10 +47,13 @@ impl Way<'_> {
             return;
         }
         self.run.telling.borrow_mut().insert(registry.into(), false);
-        let _permit = self.run.questions.acquire().await;
-        let mounted = self.repository.mount(&blob.digest, self.place.repository()).await;
-        let is_telling = matches!(mounted, Ok(Mounted::Done));
+        let is_telling = matches!(self.mount_from_itself(blob).await, Ok(Mounted::Done));
         self.run.telling.borrow_mut().insert(registry.into(), is_telling);
+    }
+
+    async fn mount_from_itself(&self, blob: &Descriptor) -> Result<Mounted, ContentError> {
+        let _permit = self.run.questions.acquire().await;
+        self.repository.mount(&blob.digest, self.place.repository()).await
     }
 }
 

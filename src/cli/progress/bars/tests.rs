@@ -161,6 +161,7 @@ fn a_bar_is_full_only_when_all_is_done() {
         (9, 10, "[====>]"),
         (10, 10, "[=====]"),
         (11, 10, "[=====]"),
+        (20, 10, "[=====]"),
         (u64::MAX - 1, u64::MAX, "[====>]"),
     ] {
         assert_eq!(gauge(5, done, needed), expected, "{done} of {needed}");
