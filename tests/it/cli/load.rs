@@ -193,7 +193,10 @@ async fn among_many_images_what_is_there_is_asked_where_it_would_be_sent() {
         }
         let (heads, own) = (registry.count("HEAD", "/blobs/"), registry.asked_of_itself());
         match ways {
-            "says so" => assert!(heads < IMAGES, "{heads} of {} were asked about by HEAD", 2 * IMAGES),
+            "says so" => {
+                assert_eq!(heads + own, 2 * IMAGES + 1, "each is asked about once");
+                assert!(heads < IMAGES, "{heads} of {} were asked about by HEAD", 2 * IMAGES);
+            }
             "mounts nothing" => assert_eq!((heads, own), (2 * IMAGES, 1), "asked once, then by HEAD"),
             // Those that were on their way when the first one failed.
             _ => assert!(own < IMAGES && heads > IMAGES, "{own} were asked so and {heads} by HEAD"),
