@@ -205,6 +205,30 @@ async fn among_many_images_what_is_there_is_asked_where_it_would_be_sent() {
 }
 
 #[tokio::test]
+async fn a_mount_that_was_refused_once_does_not_have_a_shared_layer_sent_to_all() {
+    let base = Bytes::from(vec![3; 100_000]);
+    let images: Vec<_> = (0..40)
+        .map(|number| {
+            StandIn::single("linux/amd64", &[base.clone(), Bytes::from(format!("layer of {number}"))])
+        })
+        .collect();
+    let names: Vec<_> = (0..images.len()).map(|number| format!("docker.io/team/app-{number}:1")).collect();
+    let registry = FakeRegistry::start().await;
+    registry.fault_at("/app-3/blobs/uploads/?mount=", Fault::NoMount);
+    let folder = Folder::mirrored(&registry);
+    let bundle: Vec<_> = names.iter().map(String::as_str).zip(&images).collect();
+    folder.bundle(&bundle);
+    let ended = folder.load(&[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for (number, image) in images.iter().enumerate() {
+        assert_there(&registry, &format!("hub/team/app-{number}"), "1", image);
+    }
+    let sent = registry.count("PUT", &format!("digest={}", Digest::of(&base).as_str().replace(':', "%3A")));
+    // Who comes first gets it; the one that gets it by no mount, if that is another.
+    assert!((1..=2).contains(&sent), "sent {sent} times");
+}
+
+#[tokio::test]
 async fn every_rule_that_could_match_gets_its_image_and_those_of_no_rule_are_named() {
     let registry = FakeRegistry::start().await;
     let host = registry.host();
