@@ -1,13 +1,13 @@
 //! Registries that lie, babble, redirect and hang up.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portolan::{
     image::Digest,
     registry::{Answer, AnswerSource, CachePolicy},
 };
 
-use super::{forgetful, found, password, resolve, resolver, with_login};
+use super::{forgetful, found, password, resolve, resolve_within, resolver, with_login};
 use crate::support::{
     authority::Authority,
     eventually,
@@ -92,6 +92,18 @@ async fn that_a_tag_has_moved_is_believed_by_its_bytes_alone() {
 }
 
 #[tokio::test]
+async fn where_no_older_digest_may_be_used_a_moved_tag_needs_no_proof() {
+    let registry = FakeRegistry::start().await;
+    let old = registry.put("team/app", "v1", &manifest("old"));
+    let resolver = resolver(forgetful(), &[&registry]);
+    let image = format!("{}/team/app:v1", registry.host());
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
+    let new = registry.put("team/app", "v1", &manifest("new"));
+    registry.fault_at("GET", Fault::Status(503));
+    assert_eq!(resolve(&resolver, &[&image]).await, found(0, &new, AnswerSource::Registry));
+}
+
+#[tokio::test]
 async fn a_moved_tag_whose_bytes_are_not_to_be_had_stays_and_its_registry_is_not_left_alone() {
     let registry = FakeRegistry::start().await;
     let old = registry.put("team/app", "v1", &manifest("old"));
@@ -122,6 +134,14 @@ async fn a_moved_tag_whose_bytes_are_not_to_be_had_stays_and_its_registry_is_not
         resolve(&resolver, &[&image]).await == found(0, &new, AnswerSource::Registry)
     })
     .await;
+    // Who waits for them to the end does not take the registry for silent: it has answered HEAD.
+    registry.put("team/app", "v1", &manifest("newer"));
+    registry.fault_at("GET", Fault::Stall);
+    let before = registry.count("GET", "manifests");
+    let answer = resolve_within(&resolver, &[&image], Duration::from_secs(2)).await;
+    assert_eq!(answer, found(0, &new, AnswerSource::Stale));
+    assert_eq!(registry.count("GET", "manifests"), before + 1);
+    assert_eq!(resolver.status(Instant::now()).registries[0].left_alone_for, None);
 }
 
 #[tokio::test]

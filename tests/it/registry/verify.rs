@@ -42,7 +42,7 @@ async fn a_digest_is_present_moved_missing_or_nobody_can_say() {
     assert_eq!(verify(&resolver, &gone, &other).await, Verified::Missing);
     assert_eq!(verify(&resolver, &format!("{host}/team/app@{other}"), &other).await, Verified::Missing);
 
-    registry.fault(Fault::DigestHeader(other.to_string()));
+    registry.fault_at("/manifests/v1", Fault::DigestHeader(other.to_string()));
     assert_eq!(verify(&resolver, &tag, &old).await, Verified::Unknown, "a header is no proof");
     registry.heal();
     registry.fault(Fault::Status(403));
