@@ -8,7 +8,7 @@
 //! From the wire up: `transport` sends bounded requests, `challenge` and `token` log in, `client` joins the
 //! three for one registry, `manifest` reads digests with it; `credentials` knows logins, and programs that do; `host`
 //! adds them, the `breaker` and the `flight`s under way in their `lane`, and `registries` holds them all; `memory` keeps
-//! answers, `past` those of earlier processes, `resolver` asks in order, `refresh` asks again in the background, `verify`
+//! answers, `past` those of earlier processes, `resolver` asks in order by where each mirror's `standing` is, `refresh` asks again in the background, `verify`
 //! looks for locked digests there, and `heard` is for `explain`. `content` moves manifests and blobs.
 //!
 //! Invariants: a credential leaves the process only towards the registry that it was written for or the token
@@ -34,6 +34,7 @@ mod policy;
 mod refresh;
 mod registries;
 mod resolver;
+mod standing;
 mod token;
 mod transport;
 mod trust;

@@ -10,7 +10,7 @@ use std::{
 use super::{
     host::{Chain, Fetched, Verdict},
     manifest::FetchError,
-    resolver::{Asked, Standing},
+    standing::{Asked, Standing},
 };
 use crate::image::{Digest, Reference};
 

@@ -20,7 +20,7 @@ use super::{
     endpoint::{ConfigureError, EndpointConfig},
     flight::Flights,
     lane::{Lane, MAX_UNDER_WAY},
-    manifest::{self, FetchError},
+    manifest::{Ask, FetchError},
     memory::{Key, Probe},
     past::LoginName,
     transport::{Purpose, Transport},
@@ -153,17 +153,14 @@ impl Host {
         begun: Instant,
     ) -> Result<Digest, FetchError> {
         self.log_in().await;
-        let login = self.login(reference);
-        let digest = manifest::digest(&self.client, reference, login, purpose);
-        let named = tokio::time::timeout(FETCH_TIME, digest).await.unwrap_or(Err(FetchError::Timeout))?;
+        let ask = Ask { client: &self.client, reference, login: self.login(reference), purpose };
+        let named = in_time(ask.digest()).await?;
         if known.is_none_or(|known| *known == named) {
             return Ok(named);
         }
-        // Nobody is to take it for silent because the bytes take their time.
+        // It has answered: whether, and when, the bytes come says nothing about the registry.
         self.answered(begun, Instant::now());
-        let shown = manifest::shown(&self.client, reference, login, purpose);
-        let timeout = || Err(FetchError::NotShown(Box::new(FetchError::Timeout)));
-        tokio::time::timeout(FETCH_TIME, shown).await.unwrap_or_else(|_| timeout())
+        in_time(ask.shown()).await.map_err(|error| FetchError::NotShown(Box::new(error)))
     }
 
     /// Whether somebody may ask now.
@@ -231,6 +228,11 @@ impl Host {
     pub(super) fn login_for(&self, repository: &str) -> Option<&ScopedLogin> {
         self.logins.get()?.iter().find(|login| login.is_for(repository))
     }
+}
+
+/// One question, for at most [`FETCH_TIME`].
+async fn in_time(question: impl Future<Output = Result<Digest, FetchError>>) -> Result<Digest, FetchError> {
+    tokio::time::timeout(FETCH_TIME, question).await.unwrap_or(Err(FetchError::Timeout))
 }
 
 /// An error with its sources, cut to a bound.

@@ -85,53 +85,39 @@ impl FetchError {
     }
 }
 
-/// The digest behind a reference: an index's, where there is one.
-///
-/// Of a reference with a digest it is that digest, if it exists. A registry that does not know it is asked for the tag
-/// beside it, if there is one: a pull-through cache learns of a digest only so, and the same digest counts.
-pub(super) async fn digest(
-    client: &Client,
-    reference: &Reference,
-    login: Option<&ScopedLogin>,
-    purpose: Purpose,
-) -> Result<Digest, FetchError> {
-    let ask = Ask { client, repository: reference.repository(), login, purpose };
-    match (reference.digest().and_then(|digest| digest.parse::<Digest>().ok()), reference.tag()) {
-        (Some(digest), tag) => match (ask.of_digest(&digest).await, tag) {
-            (Err(FetchError::Missing), Some(tag)) => {
-                let found = ask.of_tag(tag).await?;
-                if found == digest { Ok(found) } else { Err(FetchError::Missing) }
-            }
-            (found, _) => found,
-        },
-        (None, Some(tag)) => ask.of_tag(tag).await,
-        (None, None) => Err(FetchError::BadUrl),
-    }
-}
-
-/// Reads what a tag leads to and computes its digest: who says that it has moved has to show the bytes.
-///
-/// That they cannot be read is no fault of a registry that has just answered HEAD, whatever it answers now.
-pub(super) async fn shown(
-    client: &Client,
-    reference: &Reference,
-    login: Option<&ScopedLogin>,
-    purpose: Purpose,
-) -> Result<Digest, FetchError> {
-    let ask = Ask { client, repository: reference.repository(), login, purpose };
-    let tag = reference.tag().ok_or(FetchError::BadUrl)?;
-    ask.digest_of_bytes(tag, None).await.map_err(|error| FetchError::NotShown(Box::new(error)))
-}
-
-/// Requests about one repository.
-struct Ask<'a> {
-    client: &'a Client,
-    repository: &'a str,
-    login: Option<&'a ScopedLogin>,
-    purpose: Purpose,
+/// Questions about one reference.
+pub(super) struct Ask<'a> {
+    pub(super) client: &'a Client,
+    pub(super) reference: &'a Reference,
+    pub(super) login: Option<&'a ScopedLogin>,
+    pub(super) purpose: Purpose,
 }
 
 impl Ask<'_> {
+    /// The digest behind the reference: an index's, where there is one.
+    ///
+    /// Of a reference with a digest it is that digest, if it exists. A registry that does not know it is asked for the tag
+    /// beside it, if there is one: a pull-through cache learns of a digest only so, and the same digest counts.
+    pub(super) async fn digest(&self) -> Result<Digest, FetchError> {
+        let digest = self.reference.digest().and_then(|digest| digest.parse::<Digest>().ok());
+        match (digest, self.reference.tag()) {
+            (Some(digest), tag) => match (self.of_digest(&digest).await, tag) {
+                (Err(FetchError::Missing), Some(tag)) => {
+                    let found = self.of_tag(tag).await?;
+                    if found == digest { Ok(found) } else { Err(FetchError::Missing) }
+                }
+                (found, _) => found,
+            },
+            (None, Some(tag)) => self.of_tag(tag).await,
+            (None, None) => Err(FetchError::BadUrl),
+        }
+    }
+
+    /// Reads what the tag leads to and computes its digest: who says that it has moved has to show the bytes.
+    pub(super) async fn shown(&self) -> Result<Digest, FetchError> {
+        self.digest_of_bytes(self.reference.tag().ok_or(FetchError::BadUrl)?, None).await
+    }
+
     /// Asks for a digest: by HEAD, and by GET where that does not name it.
     async fn of_digest(&self, expected: &Digest) -> Result<Digest, FetchError> {
         match self.named(expected.as_str()).await? {
@@ -170,7 +156,8 @@ impl Ask<'_> {
 
     /// Sends a request and looks at its status before anything else.
     async fn send(&self, method: Method, target: &str) -> Result<Response, FetchError> {
-        let reply = self.client.manifest(method, self.repository, target, self.login, self.purpose).await?;
+        let repository = self.reference.repository();
+        let reply = self.client.manifest(method, repository, target, self.login, self.purpose).await?;
         match reply.response.status() {
             StatusCode::OK if is_page(reply.response.headers()) => Err(FetchError::NotManifest),
             StatusCode::OK if is_schema_1(reply.response.headers()) => Err(FetchError::Schema1),

@@ -8,10 +8,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
-use super::{
-    memory::Key,
-    resolver::{Resolver, Wait},
-};
+use super::{memory::Key, resolver::Resolver, standing::Wait};
 
 impl Resolver {
     /// Asks again, for ever, for what was used lately, before it ages; a few at a time, spread over the fresh time.

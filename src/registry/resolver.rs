@@ -26,6 +26,7 @@ use super::{
     memory::{Key, Memory, Refusal},
     policy::CachePolicy,
     registries::{ByName, Registries},
+    standing::{Asked, Standing, Wait},
     transport::Purpose,
     trust::Trust,
 };
@@ -219,61 +220,6 @@ pub(super) struct Shared {
     listener: Listener,
 }
 
-/// Where one mirror stands at a moment.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Standing {
-    Found(Digest),
-    Missing,
-    ToAsk,
-    Unauthorized,
-    Unavailable,
-}
-
-/// How long who asks waits for the answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wait {
-    /// Not at all; the answer is for who comes later.
-    No,
-    /// Until then, but not for a probe.
-    UnlessProbe(Instant),
-    /// Until then.
-    Until(Instant),
-}
-
-/// What came of asking.
-pub(super) enum Asked {
-    /// The registry said so, or a fetch failed.
-    Answered(Fetched),
-    /// Nobody was asked: too many ask already.
-    Crowded,
-    /// It became known meanwhile.
-    Known(Verdict),
-    /// There was no answer in time.
-    Late,
-    /// Nobody was asked.
-    LeftAlone,
-}
-
-impl Asked {
-    fn standing(self) -> Standing {
-        match self {
-            Self::Answered(Fetched { verdict, .. }) | Self::Known(verdict) => verdict.into(),
-            Self::Crowded | Self::Late | Self::LeftAlone => Standing::Unavailable,
-        }
-    }
-}
-
-impl From<Verdict> for Standing {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Found(digest) => Self::Found(digest),
-            Verdict::Missing => Self::Missing,
-            Verdict::Unauthorized => Self::Unauthorized,
-            Verdict::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
 impl Shared {
     /// How long an admission waits for one registry: not at all if there is a stale answer and the registry was slow
     /// last time, or refused this image; and not for a probe if there is a stale answer or a mirror behind.
@@ -360,10 +306,7 @@ impl Shared {
         }
         begins.set(begun);
         self.counters.asked.count();
-        let known = self.memory.kept(&key, begun).or_else(|| {
-            let login = host.login_name(&key.reference);
-            self.memory.past.stale(&key.reference, login.as_ref(), &self.policy, begun)
-        });
+        let known = self.memory.kept(&key, begun).or_else(|| self.past(&host, &key.reference, begun));
         let fetch = host.fetch(&key.reference, Purpose::Admission, known.as_ref(), begun);
         let fetched = match place {
             Some(place) => place.keep_for(fetch).await,
@@ -439,10 +382,13 @@ impl Shared {
 
     /// The older answer that is used where no new one comes.
     fn stale(&self, host: &Host, reference: &Reference, now: Instant) -> Option<Digest> {
-        self.memory.stale(host.probe(reference), now).or_else(|| {
-            let login = host.login_name(reference);
-            self.memory.past.stale(reference, login.as_ref(), &self.policy, now)
-        })
+        self.memory.stale(host.probe(reference), now).or_else(|| self.past(host, reference, now))
+    }
+
+    /// What an earlier process was told.
+    fn past(&self, host: &Host, reference: &Reference, now: Instant) -> Option<Digest> {
+        let login = host.login_name(reference);
+        self.memory.past.stale(reference, login.as_ref(), &self.policy, now)
     }
 
     fn standing(&self, host: &Host, reference: &Reference, always: bool, now: Instant) -> Standing {

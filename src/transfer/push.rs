@@ -352,7 +352,6 @@ impl<'r> Way<'r> {
     /// Where the registry wants a blob; `None`: it has taken it over from another repository.
     async fn upload(&self, blob: &Descriptor, from: Option<&str>) -> Result<Option<Upload>, ContentError> {
         let _permit = self.run.questions.acquire().await;
-        let from = from.filter(|from| *from != self.place.repository());
         if let Some(from) = from {
             match self.repository.mount(&blob.digest, from).await {
                 Ok(Mounted::Done) => return Ok(None),
