@@ -65,6 +65,11 @@ fn forgetful() -> CachePolicy {
     }
 }
 
+/// Asks again each time, and remembers what was old.
+fn eager() -> CachePolicy {
+    CachePolicy { stale_for: CachePolicy::default().stale_for, ..forgetful() }
+}
+
 /// Asks about an image in its mirrors, with time enough.
 async fn resolve(resolver: &Resolver, mirrors: &[&str]) -> Answer {
     resolve_within(resolver, mirrors, Duration::from_secs(20)).await

@@ -13,7 +13,7 @@ use crate::support::{
 
 impl Folder {
     /// A folder whose table brings all of one registry into another.
-    fn across(from: &FakeRegistry, to: &FakeRegistry) -> Self {
+    pub(super) fn across(from: &FakeRegistry, to: &FakeRegistry) -> Self {
         let folder = Self::new();
         let rule = format!("{{source: '{}', mirrors: ['{}/hub']}}", from.host(), to.host());
         let entries = [from, to].map(|registry| format!("{{host: '{}', plainHttp: true}}", registry.host()));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Folder;
 use crate::support::{
-    fake_registry::{FakeRegistry, Fault},
+    fake_registry::{FakeRegistry, Fault, in_query},
     layout::{Layout, named},
     stand_in::StandIn,
     webhook,
@@ -43,7 +43,7 @@ async fn a_quota_in_the_middle_is_named_with_image_and_registry_and_what_is_done
         .collect();
     let named: Vec<_> = images.iter().map(|(name, image)| (&**name, image)).collect();
     Layout::of(&named).write(&folder.path().join("bundle"));
-    let own = |at: usize| Digest::of(images[at].1.blobs.last().unwrap()).as_str().replace(':', "%3A");
+    let own = |at: usize| in_query(images[at].1.blobs.last().unwrap());
     for (at, status) in [(0, 403), (1, 413), (2, 507)] {
         to.fault_at(&format!("blobs/uploads/1?_state=a%2Fb%3D&digest={}", own(at)), Fault::Status(status));
     }
@@ -134,7 +134,7 @@ async fn a_network_that_is_lost_in_the_middle_is_named_and_both_ways_go_on_from_
         .collect();
     assert_eq!(blobs, ["bytes=1000000-"], "what had come is not fetched again");
 
-    let of_layer = format!("digest={}", Digest::of(&layer).as_str().replace(':', "%3A"));
+    let of_layer = format!("digest={}", in_query(&layer));
     to.fault_at(&of_layer, Fault::Close);
     to.fault_at(&of_layer, Fault::CutOnce(1_000_000));
     let ended = folder.run(&LOAD).await;

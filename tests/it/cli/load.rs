@@ -8,7 +8,7 @@ use tokio::process::Command;
 use super::{Ended, Folder};
 use crate::support::{
     eventually,
-    fake_registry::{FakeRegistry, Fault},
+    fake_registry::{FakeRegistry, Fault, in_query},
     layout::{Layout, named},
     stand_in::StandIn,
     webhook,
@@ -97,7 +97,7 @@ async fn images_go_where_the_table_says_to_the_byte_and_again_nothing_is_sent() 
     assert_eq!(folder.written(), lock.concat());
     assert!(fs::read_to_string(folder.path().join("lock.txt")).unwrap().starts_with("# by hand\n"));
     // The base is sent once; the other repository takes it over.
-    let base_of = |query: &str| format!("{query}{}", Digest::of(&base).as_str().replace(':', "%3A"));
+    let base_of = |query: &str| format!("{query}{}", in_query(&base));
     assert_eq!(registry.count("PUT", &base_of("digest=")), 1);
     assert_eq!(registry.count("POST", &base_of("mount=")), 1);
     assert_eq!(registry.count("HEAD", Digest::of(&base).as_str()), 1, "who mounts need not ask");
@@ -152,9 +152,22 @@ async fn where_nothing_is_mounted_what_is_there_is_not_sent_all_the_same() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_there(&registry, "hub/library/one", "1", &one);
     assert_there(&registry, "hub/team/two", "2", &two);
-    let base_of = |query: &str| format!("{query}{}", Digest::of(&base).as_str().replace(':', "%3A"));
+    let base_of = |query: &str| format!("{query}{}", in_query(&base));
     assert_eq!(registry.count("POST", &base_of("mount=")), 1);
     assert_eq!(registry.count("PUT", &base_of("digest=")), 1, "the other repository had it");
+}
+
+/// Loads images into repositories of their own, `hub/team/app-0` and so on, and looks that they are there.
+async fn load_all(registry: &FakeRegistry, images: &[StandIn]) {
+    let names: Vec<_> = (0..images.len()).map(|number| format!("docker.io/team/app-{number}:1")).collect();
+    let folder = Folder::mirrored(registry);
+    let bundle: Vec<_> = names.iter().map(String::as_str).zip(images).collect();
+    folder.bundle(&bundle);
+    let ended = folder.load(&[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for (number, image) in images.iter().enumerate() {
+        assert_there(registry, &format!("hub/team/app-{number}"), "1", image);
+    }
 }
 
 #[tokio::test]
@@ -163,11 +176,8 @@ async fn among_many_images_what_is_there_is_asked_where_it_would_be_sent() {
     let images: Vec<_> = (0..IMAGES)
         .map(|number| StandIn::single("linux/amd64", &[Bytes::from(format!("layer of {number}"))]))
         .collect();
-    let names: Vec<_> = (0..IMAGES).map(|number| format!("docker.io/team/app-{number}:1")).collect();
     let layer = |number: usize| images[number].blobs.last().unwrap().clone();
-    let query = |key: &str, number: usize| {
-        format!("{key}={}", Digest::of(&layer(number)).as_str().replace(':', "%3A"))
-    };
+    let query = |key: &str, number: usize| format!("{key}={}", in_query(&layer(number)));
     for ways in ["says so", "mounts nothing", "errs where nothing is"] {
         let registry = FakeRegistry::start().await;
         match ways {
@@ -181,13 +191,8 @@ async fn among_many_images_what_is_there_is_asked_where_it_would_be_sent() {
         for number in (0..IMAGES).step_by(2) {
             registry.put_blob(&format!("hub/team/app-{number}"), layer(number));
         }
-        let folder = Folder::mirrored(&registry);
-        let bundle: Vec<_> = names.iter().map(String::as_str).zip(&images).collect();
-        folder.bundle(&bundle);
-        let ended = folder.load(&[]).await;
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        for (number, image) in images.iter().enumerate() {
-            assert_there(&registry, &format!("hub/team/app-{number}"), "1", image);
+        load_all(&registry, &images).await;
+        for number in 0..IMAGES {
             let sent = registry.count("PUT", &query("digest", number));
             assert_eq!(sent, number % 2, "{ways}: sent where it is not there, {number}");
         }
@@ -212,18 +217,10 @@ async fn a_mount_that_was_refused_once_does_not_have_a_shared_layer_sent_to_all(
             StandIn::single("linux/amd64", &[base.clone(), Bytes::from(format!("layer of {number}"))])
         })
         .collect();
-    let names: Vec<_> = (0..images.len()).map(|number| format!("docker.io/team/app-{number}:1")).collect();
     let registry = FakeRegistry::start().await;
     registry.fault_at("/app-3/blobs/uploads/?mount=", Fault::NoMount);
-    let folder = Folder::mirrored(&registry);
-    let bundle: Vec<_> = names.iter().map(String::as_str).zip(&images).collect();
-    folder.bundle(&bundle);
-    let ended = folder.load(&[]).await;
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    for (number, image) in images.iter().enumerate() {
-        assert_there(&registry, &format!("hub/team/app-{number}"), "1", image);
-    }
-    let sent = registry.count("PUT", &format!("digest={}", Digest::of(&base).as_str().replace(':', "%3A")));
+    load_all(&registry, &images).await;
+    let sent = registry.count("PUT", &format!("digest={}", in_query(&base)));
     // Who comes first gets it; the one that gets it by no mount, if that is another.
     assert!((1..=2).contains(&sent), "sent {sent} times");
 }
@@ -361,7 +358,7 @@ async fn what_may_pass_is_tried_again_and_a_broken_upload_is_sent_anew() {
     let layer = Bytes::from(vec![1; 3_000_000]);
     let image = StandIn::single("linux/amd64", std::slice::from_ref(&layer));
     folder.bundle(&[("docker.io/a/x:1", &image)]);
-    let of_layer = format!("digest={}", Digest::of(&layer).as_str().replace(':', "%3A"));
+    let of_layer = format!("digest={}", in_query(&layer));
     registry.fault_at(&of_layer, Fault::CutOnce(1_000_000));
     registry.fault_at("HEAD /v2/hub/a/x/manifests", Fault::LimitOnce(1));
     let ended = folder.load(&[]).await;
@@ -379,7 +376,7 @@ async fn killed_in_the_middle_the_next_run_sends_what_is_missing_and_nothing_els
     let first = StandIn::single("linux/amd64", std::slice::from_ref(&small));
     let second = StandIn::single("linux/amd64", std::slice::from_ref(&large));
     folder.bundle(&[("docker.io/a/first:1", &first), ("docker.io/a/second:1", &second)]);
-    let of_large = format!("digest={}", Digest::of(&large).as_str().replace(':', "%3A"));
+    let of_large = format!("digest={}", in_query(&large));
     registry.fault_at(&of_large, Fault::Hold(1_000_000));
     let mut child = Command::new(env!("CARGO_BIN_EXE_portolan"))
         .args(["load", "bundle", "--table", "table.yaml", "--lock", "lock.txt"])

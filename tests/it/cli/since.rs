@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Ended, Folder};
 use crate::support::{
-    fake_registry::{FakeRegistry, Fault},
+    fake_registry::{FakeRegistry, Fault, in_query},
     stand_in::StandIn,
     webhook,
 };
@@ -123,13 +123,13 @@ async fn since_a_layout_what_it_has_is_neither_fetched_nor_carried_and_load_puts
     let size = fs::metadata(gap.folder.path().join("delta.tar")).unwrap().len();
     assert!(size < 60_000, "{size}");
 
-    let puts = gap.to.count("PUT", &Digest::of(&base).as_str().replace(':', "%3A"));
+    let puts = gap.to.count("PUT", &in_query(&base));
     let ended = gap.load("delta.tar").await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     gap.assert_loaded("a/moving", "1", &new);
     gap.assert_loaded("b/other", "1", &other);
     gap.assert_loaded("b/again", "1", &one);
-    let again = gap.to.count("PUT", &Digest::of(&base).as_str().replace(':', "%3A"));
+    let again = gap.to.count("PUT", &in_query(&base));
     assert_eq!(again, puts, "the base is mounted");
     let list: String = images.iter().map(|image| gap.name(image) + "\n").collect();
     let check = ["check", "--table", "table.yaml", "--lock", "lock.txt", "-"];

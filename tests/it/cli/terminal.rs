@@ -13,7 +13,7 @@ use tokio::{io::AsyncReadExt as _, process::Command};
 use super::Folder;
 use crate::support::{
     LIMIT,
-    fake_registry::{FakeRegistry, Fault},
+    fake_registry::{FakeRegistry, Fault, in_query},
     stand_in::StandIn,
     terminal::screen,
     webhook,
@@ -110,16 +110,22 @@ impl Two {
             registry.fault_at(&format!("/blobs/{}", Digest::of(own)), Fault::Hold(2 << 20));
         }
     }
+
+    /// Waits for a good end: what became of both is said, and no bar is left.
+    async fn are_all_that_is_said(&self, shown: Shown, done: &str) {
+        let (code, lines) = shown.end().await;
+        assert_eq!(code, Some(0), "{lines:#?}");
+        let said = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{done} {name}")));
+        assert!(self.names.iter().all(|name| said(name)), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains('[') || line.contains(" left")), "{lines:#?}");
+    }
 }
 
 #[tokio::test]
 async fn on_a_terminal_each_image_that_moves_has_a_bar_and_they_go_when_it_is_done() {
     let (from, to) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let two = Two::of(&from);
-    let folder = Folder::new();
-    let rule = format!("{{source: '{}', mirrors: ['{}/hub']}}", from.host(), to.host());
-    let entries = [&from, &to].map(|registry| format!("{{host: '{}', plainHttp: true}}", registry.host()));
-    folder.write("table.yaml", &webhook::table(&[&rule], &[&entries[0], &entries[1]]));
+    let folder = Folder::across(&from, &to);
     folder.write("images.txt", &two.names.join("\n"));
     let save = "save --images images.txt --table table.yaml bundle";
     let copy = "copy --images images.txt --table table.yaml";
@@ -139,11 +145,7 @@ async fn on_a_terminal_each_image_that_moves_has_a_bar_and_they_go_when_it_is_do
         }
         assert_eq!((whole, rest), wholes, "{:#?}", shown.lines());
         from.heal();
-        let (code, lines) = shown.end().await;
-        assert_eq!(code, Some(0), "{lines:#?}");
-        let said = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{done} {name}")));
-        assert!(two.names.iter().all(|name| said(name)), "{lines:#?}");
-        assert!(!lines.iter().any(|line| line.contains('[') || line.contains(" left")), "{lines:#?}");
+        two.are_all_that_is_said(shown, done).await;
     }
 }
 
@@ -151,15 +153,12 @@ async fn on_a_terminal_each_image_that_moves_has_a_bar_and_they_go_when_it_is_do
 async fn images_that_are_loaded_have_their_bars_too() {
     let (from, to) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let two = Two::of(&from);
-    let folder = Folder::new();
-    let rule = format!("{{source: '{}', mirrors: ['{}/hub']}}", from.host(), to.host());
-    let entries = [&from, &to].map(|registry| format!("{{host: '{}', plainHttp: true}}", registry.host()));
-    folder.write("table.yaml", &webhook::table(&[&rule], &[&entries[0], &entries[1]]));
+    let folder = Folder::across(&from, &to);
     folder.write("images.txt", &two.names.join("\n"));
     let saved = folder.run(&["save", "--images", "images.txt", "--table", "table.yaml", "bundle"]).await;
     assert_eq!(saved.code, 0, "{}", saved.stderr);
     for own in &two.own {
-        let query = format!("digest={}", Digest::of(own).as_str().replace(':', "%3A"));
+        let query = format!("digest={}", in_query(own));
         to.fault_at(&query, Fault::Hold(1 << 20));
     }
     let shown = folder.show("load bundle --table table.yaml --lock lock.txt", (80, 12));
@@ -169,11 +168,7 @@ async fn images_that_are_loaded_have_their_bars_too() {
         assert!(shown.line(&parts).await.contains('['), "{:#?}", shown.lines());
     }
     to.heal();
-    let (code, lines) = shown.end().await;
-    assert_eq!(code, Some(0), "{lines:#?}");
-    let said = |name: &str| lines.iter().any(|line| line.starts_with(&format!("loaded {name}")));
-    assert!(two.names.iter().all(|name| said(name)), "{lines:#?}");
-    assert!(!lines.iter().any(|line| line.contains('[') || line.contains(" left")), "{lines:#?}");
+    two.are_all_that_is_said(shown, "loaded").await;
 }
 
 #[tokio::test]

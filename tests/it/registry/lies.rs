@@ -7,7 +7,7 @@ use portolan::{
     registry::{Answer, AnswerSource, CachePolicy},
 };
 
-use super::{forgetful, found, password, resolve, resolve_within, resolver, with_login};
+use super::{eager, forgetful, found, password, resolve, resolve_within, resolver, with_login};
 use crate::support::{
     authority::Authority,
     eventually,
@@ -65,8 +65,7 @@ async fn a_get_that_names_another_digest_than_its_bytes_have_is_an_error() {
 async fn that_a_tag_has_moved_is_believed_by_its_bytes_alone() {
     let registry = FakeRegistry::start().await;
     let old = registry.put("team/app", "v1", &manifest("old"));
-    let policy = CachePolicy { stale_for: CachePolicy::default().stale_for, ..forgetful() };
-    let resolver = resolver(policy, &[&registry]);
+    let resolver = resolver(eager(), &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     let gets = || registry.count("GET", "manifests");
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));
@@ -107,12 +106,7 @@ async fn where_no_older_digest_may_be_used_a_moved_tag_needs_no_proof() {
 async fn a_moved_tag_whose_bytes_are_not_to_be_had_stays_and_its_registry_is_not_left_alone() {
     let registry = FakeRegistry::start().await;
     let old = registry.put("team/app", "v1", &manifest("old"));
-    registry.put("team/other", "v1", &manifest("other"));
-    let policy = CachePolicy {
-        stale_for: CachePolicy::default().stale_for,
-        leave_alone_for: CachePolicy::default().leave_alone_for,
-        ..forgetful()
-    };
+    let policy = CachePolicy { leave_alone_for: CachePolicy::default().leave_alone_for, ..eager() };
     let resolver = resolver(policy, &[&registry]);
     let image = format!("{}/team/app:v1", registry.host());
     assert_eq!(resolve(&resolver, &[&image]).await, found(0, &old, AnswerSource::Registry));

@@ -7,7 +7,7 @@ use portolan::registry::{
     Answer, AnswerSource, CachePolicy, Credentials, EndpointConfig, LoginName, Resolver,
 };
 
-use super::{forgetful, found, password, plain, resolve, resolver};
+use super::{eager, found, password, plain, resolve, resolver};
 use crate::support::fake_registry::{FakeRegistry, Fault, manifest};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -15,11 +15,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a resolver would leave to the next process.
 fn left(resolver: &Resolver) -> Vec<portolan::registry::PastAnswer> {
     resolver.answers(100, Instant::now())
-}
-
-/// Asks again each time, and remembers what was old.
-fn eager() -> CachePolicy {
-    CachePolicy { stale_for: CachePolicy::default().stale_for, ..forgetful() }
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ use super::authority::Authority;
 mod blobs;
 mod uploads;
 
+pub(crate) use uploads::in_query;
+
 /// See the module.
 pub(crate) struct FakeRegistry {
     state: Arc<State>,

@@ -36,6 +36,11 @@ impl FakeRegistry {
     }
 }
 
+/// The digest of bytes, as it stands in a query.
+pub(crate) fn in_query(bytes: &[u8]) -> String {
+    Digest::of(bytes).as_str().replace(':', "%3A")
+}
+
 impl State {
     /// Reads a request's body, as far as the fault lets it.
     pub(super) async fn take(&self, mut body: Incoming, fault: &Fault) -> Result<Bytes, HangUp> {
